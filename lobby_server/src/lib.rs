@@ -7,7 +7,7 @@
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
 //! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
-//! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
+//! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`], `special_use` and [`check`] serve the operator.
 
 mod addresses;
 mod bind;
@@ -38,6 +38,7 @@ mod room;
 mod run;
 mod searches;
 mod server;
+mod special_use;
 mod status;
 mod stun;
 mod surroundings;
@@ -46,7 +47,7 @@ mod udp;
 
 pub use addresses::Addresses;
 pub use bind_error::{BindError, Transport};
-pub use config::{ConfigError, ServerConfig, Settings};
+pub use config::{ConfigError, Reload, ServerConfig, Settings};
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;

@@ -2,6 +2,7 @@
 
 #[cfg(windows)]
 mod service;
+mod signals;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +24,10 @@ const EXAMPLES: &str = "Examples:
   lobby_server key --new                         make the key before the first start, and print it
 
 Every setting may also stand in the file of --config (as in `bind = \"0.0.0.0:3478\"`) or in the environment
-(LOBBY_BIND). RUST_LOG sets what is logged to stderr, as in RUST_LOG=lobby_server=debug.";
+(LOBBY_BIND). RUST_LOG sets what is logged to stderr, as in RUST_LOG=lobby_server=debug.
+
+SIGHUP has the server read its configuration again. SIGTERM lets nobody in any more and ends the server when no player is
+left, after --drain at the latest; a second one, or Ctrl-C, ends it at once.";
 
 /// Lobby server of bevy_traversal: matches players and gets them through their NATs.
 #[derive(Parser)]
@@ -36,9 +40,6 @@ struct Cli {
     /// Configuration file (TOML).
     #[arg(long, global = true, value_name = "FILE", env = "LOBBY_CONFIG")]
     config: Option<PathBuf>,
-    /// Log as JSON lines.
-    #[arg(long, global = true)]
-    log_json: bool,
 }
 
 #[derive(Subcommand)]
@@ -109,6 +110,14 @@ struct Flags {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     key_file: Option<PathBuf>,
+    /// Log as JSON lines, and say where the server is in JSON.
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    log_json: bool,
+    /// Wait so long at SIGTERM for rooms to end, and let nobody in meanwhile; 0: end at once. [default: 10]
+    #[arg(long = "drain", global = true, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_s: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -117,11 +126,15 @@ fn main() -> ExitCode {
     if matches!(cli.command, Some(Mode::Service { .. })) {
         return service::run(cli);
     }
-    let log = match Log::start(std::io::stderr(), cli.log_json) {
+    let settings = match Settings::load(cli.config.as_deref(), &cli.flags) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&check::chain(&error)),
+    };
+    let log = match Log::start(std::io::stderr(), settings.log_json, &settings.log) {
         Ok(log) => log,
         Err(error) => return fail(&format!("the log cannot be started ({error})")),
     };
-    let code = match run(cli, log.losses()) {
+    let code = match run(cli, settings, &log) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -139,11 +152,11 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
-    let (settings, key_file) = settings(&cli)?;
+fn run(cli: Cli, settings: Settings, log: &Log) -> Result<bool, Box<dyn std::error::Error>> {
     match cli.command {
         Some(Mode::Check) => {
-            let report = check::check(settings)?;
+            let key_file = key_file(&settings)?;
+            let report = check::check(settings, &key_file)?;
             print(&report.text)?;
             if !report.ok {
                 fail("it would not start; see above");
@@ -151,16 +164,30 @@ fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(report.ok)
         }
         Some(Mode::Key { new }) => {
+            let key_file = match settings.key_file {
+                Some(file) => file,
+                None => key::file_to_show(new)?,
+            };
             let identity = if new { key::create(&key_file)? } else { key::load(&key_file)? };
             print(&format!("{}\n", key::printed(&identity.public_key())))?;
+            // Apart from the key, which scripts take from stdout.
+            let _ = writeln!(std::io::stderr(), "lobby_server: this is the key in {}", key_file.display());
             Ok(true)
         }
         // None; a service comes another way.
         _ => {
-            let bound = bind(settings, &key_file, losses)?;
-            let handle = bound.handle();
-            ctrlc::set_handler(move || handle.stop())?;
-            announce(format!("{}\n", ready(&bound)))?;
+            let key_file = key_file(&settings)?;
+            let json = settings.log_json;
+            let reloader = signals::Reloader {
+                config: cli.config,
+                flags: cli.flags,
+                settings: settings.clone(),
+                filter: log.filter(),
+            };
+            let bound = bind(settings, &key_file, log.losses())?;
+            signals::listen(bound.handle(), reloader)?;
+            let ready = if json { bound.addresses().json() } else { ready(&bound) };
+            announce(format!("{ready}\n"))?;
             bound.run()?;
             tracing::info!("stopped");
             Ok(true)
@@ -168,14 +195,9 @@ fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
     }
 }
 
-/// What flags, environment and file say, and where the key is.
-fn settings(cli: &Cli) -> Result<(Settings, PathBuf), Box<dyn std::error::Error>> {
-    let settings = Settings::load(cli.config.as_deref(), &cli.flags)?;
-    let key_file = match &settings.key_file {
-        Some(file) => file.clone(),
-        None => key::default_file()?,
-    };
-    Ok((settings, key_file))
+/// Returns where the key is that the server starts with.
+fn key_file(settings: &Settings) -> Result<PathBuf, key::KeyError> {
+    settings.key_file.clone().map_or_else(key::default_file, Ok)
 }
 
 /// Opens the server's sockets, with its key.

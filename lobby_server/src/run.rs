@@ -20,7 +20,7 @@ use crate::key::{self, KeyError};
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
 use crate::server::{Server, ServerSocketId, TokenCheck};
-use crate::status::{Handle, Reply, Status};
+use crate::status::{Handle, Status, Task};
 use crate::surroundings::Surroundings;
 use crate::tcp::Streams;
 use crate::udp::{self, Bound};
@@ -28,6 +28,9 @@ use crate::udp::{self, Bound};
 const WAKER: Token = Token(usize::MAX);
 /// The system is asked for its addresses so often.
 const LOOK_AROUND: Duration = Duration::from_secs(15);
+/// Players are told this when the server ends.
+const GOODBYE: &str = "its operator has ended it; it may be back soon";
+
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +67,12 @@ impl std::fmt::Debug for LobbyServer {
 }
 
 struct SharedToken(Secret<String>);
+
+/// Returns what checks the tokens of logins by these settings, if anything does.
+fn token_check(settings: &Settings) -> Option<Box<dyn TokenCheck>> {
+    let token = settings.token.clone()?;
+    Some(Box::new(SharedToken(token)))
+}
 
 impl TokenCheck for SharedToken {
     fn check(
@@ -156,13 +165,16 @@ impl LobbyServer {
         if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             server.set_time_of_day(Instant::now(), since.as_secs());
         }
-        if let Some(check) = self.token_check {
+        let own_token_check = self.token_check.is_some();
+        if let Some(check) = self.token_check.or_else(|| token_check(&self.settings)) {
             server.set_token_check(check);
-        } else if let Some(token) = self.settings.token.clone() {
-            server.set_token_check(Box::new(SharedToken(token)));
         }
         let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), server.public_key());
         Ok(BoundServer {
+            drain: Duration::from_secs(self.settings.drain_s),
+            own_token_check,
+            start: Instant::now(),
+            ends_at: None,
             poll,
             sockets,
             streams,
@@ -195,11 +207,18 @@ impl LobbyServer {
 
 /// This is a server with open sockets.
 pub struct BoundServer {
+    /// The end waits so long for rooms.
+    drain: Duration,
+    /// The program that embeds the server checks tokens itself.
+    own_token_check: bool,
+    start: Instant,
+    /// The server ends at this time, since it was asked to.
+    ends_at: Option<Instant>,
     poll: Poll,
     sockets: Vec<Bound>,
     streams: Streams,
     server: Server,
-    asked: Receiver<Reply>,
+    asked: Receiver<Task>,
     handle: Handle,
     http: Option<Http>,
     addresses: Addresses,
@@ -230,12 +249,11 @@ impl BoundServer {
     /// # Errors
     /// When the poller breaks.
     pub fn run(mut self) -> std::io::Result<()> {
-        let start = Instant::now();
         let mut registry = MemoryRegistry::new();
         let mut events = Events::with_capacity(64);
         let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
-        let mut look_around = start;
+        let mut look_around = Instant::now();
         let alarm = Alarm::new(self.handle.waker());
         loop {
             let now = Instant::now();
@@ -247,9 +265,8 @@ impl BoundServer {
             let wait = if reading.is_some_and(|at| at <= now) || self.streams.is_ready() {
                 Some(Duration::ZERO)
             } else {
-                let due =
-                    [self.server.poll_timeout(), self.streams.poll_timeout(), reading, Some(look_around)];
-                let due = due.into_iter().flatten().min();
+                let due = [self.server.poll_timeout(), self.streams.poll_timeout(), reading, self.ends_at];
+                let due = due.into_iter().flatten().chain([look_around]).min();
                 due.map(|due| due.saturating_duration_since(now).max(guard.least_wait()))
             };
             alarm.set(now, wait);
@@ -284,15 +301,15 @@ impl BoundServer {
                     );
                 }
             }
-            let stop = self.handle.is_stopped();
+            while let Ok(task) = self.asked.try_recv() {
+                task(&mut self, now);
+            }
+            let stop = self.is_over(now);
             if stop {
-                self.server.stop(now, "the lobby server stops");
+                self.server.stop(now, GOODBYE);
             }
             self.drain(&mut registry);
             self.streams.flush(now);
-            while let Ok(reply) = self.asked.try_recv() {
-                reply(self.status(now, start));
-            }
             if stop {
                 drop(self.http.take());
                 return Ok(());
@@ -300,7 +317,31 @@ impl BoundServer {
         }
     }
 
-    fn status(&self, now: Instant, start: Instant) -> Status {
+    /// Returns whether the end has come: asked for at once, or no later than the rooms' own.
+    fn is_over(&mut self, now: Instant) -> bool {
+        if self.handle.is_draining() && self.ends_at.is_none() {
+            self.ends_at = Some(now + self.drain);
+            tracing::info!(
+                players = self.server.gauges().sessions,
+                seconds = self.drain.as_secs(),
+                "nobody is let in any more; the end comes when no player is left, and no later than this"
+            );
+            self.server.drain(now, GOODBYE);
+        }
+        self.handle.is_stopped() || self.ends_at.is_some_and(|end| end <= now || self.server.is_empty())
+    }
+
+    /// Goes by these settings, as far as that needs no new sockets.
+    pub(crate) fn reconfigure(&mut self, now: Instant, settings: Settings) {
+        self.server.reconfigure(now, settings.server());
+        self.streams.reconfigure(&settings);
+        self.drain = Duration::from_secs(settings.drain_s);
+        if !self.own_token_check {
+            self.server.replace_token_check(token_check(&settings));
+        }
+    }
+
+    pub(crate) fn status(&self, now: Instant) -> Status {
         Status {
             counters: self.server.counters(),
             gauges: self.server.gauges(),
@@ -311,7 +352,9 @@ impl BoundServer {
             log_dropped: self.log_losses.dropped(),
             log_limited: self.log_losses.limited(),
             findings: self.server.findings(now),
-            uptime: start.elapsed(),
+            takes_players: self.server.takes_players(),
+            public_key: self.addresses.public_key,
+            uptime: self.start.elapsed(),
         }
     }
 

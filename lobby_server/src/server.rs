@@ -12,6 +12,7 @@ mod context;
 mod counters;
 mod dispatch;
 mod matches;
+mod operator;
 mod rooms;
 mod roster;
 mod sockets;
@@ -277,6 +278,7 @@ impl Server {
             Timer::Guesses(room) => rooms.tell_guesses(others, room),
             Timer::Lines => rooms.tell_lines(others),
             Timer::Pairs(room) => rooms.pair_up(others, room),
+            Timer::SeeOff => self.see_off(),
         }
     }
 

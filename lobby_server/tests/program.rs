@@ -43,11 +43,15 @@ fn the_ready_line_says_where_the_server_is_and_sigterm_ends_it_cleanly() {
         .unwrap();
     assert!(printed.status.success());
     assert_eq!(String::from_utf8(printed.stdout).unwrap().trim(), key);
+    let where_from = String::from_utf8(printed.stderr).unwrap();
+    assert!(where_from.contains(directory.path().join("key").to_str().unwrap()), "{where_from}");
     assert_eq!(lobby_server::key::printed(&player.server_key), key);
 
     assert!(get(server.http(), "/health").starts_with("HTTP/1.1 200"));
     assert!(get(server.http(), "/metrics").contains("\nlobby_sessions 1\n"));
     assert!(get(server.http(), "/").contains("Players logged in<td>1"));
+    assert!(get(server.http(), "/metrics").contains(&format!("\nlobby_key_info{{key=\"{key}\"}} 1\n")));
+    assert!(get(server.http(), "/").contains(&key), "the key in use, for who wants to pin it");
     assert!(get(server.http(), "/nothing").starts_with("HTTP/1.1 404"));
 
     let output = server.stop("-TERM");
