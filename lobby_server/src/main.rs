@@ -1,5 +1,7 @@
 //! The lobby server's program. `lobby_server --help` says how to use it.
 
+#[cfg(unix)]
+mod ask;
 #[cfg(windows)]
 mod service;
 mod signals;
@@ -22,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   lobby_server check                             will it serve, and what to open in a firewall
   lobby_server key                               the public key to pin in clients
   lobby_server key --new                         make the key before the first start, and print it
+  lobby_server admin players                     who is here; `lobby_server admin --help` has more
 
 Every setting may also stand in the file of --config (as in `bind = \"0.0.0.0:3478\"`) or in the environment
 (LOBBY_BIND). RUST_LOG sets what is logged to stderr, as in RUST_LOG=lobby_server=debug.
@@ -51,6 +54,15 @@ enum Mode {
         /// Make the key first; there must be none yet.
         #[arg(long)]
         new: bool,
+    },
+    /// Ask a running server, or have it do something.
+    #[cfg(unix)]
+    Admin {
+        #[command(subcommand)]
+        what: ask::What,
+        /// Print the server's answer as JSON.
+        #[arg(long, global = true)]
+        json: bool,
     },
     /// Serve as a Windows service: for the service manager alone, which stops it cleanly.
     ///
@@ -114,6 +126,10 @@ struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     log_json: bool,
+    /// Let this user and root ask the running server at this Unix socket, as `lobby_server admin` does.
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_socket: Option<PathBuf>,
     /// Wait so long at SIGTERM for rooms to end, and let nobody in meanwhile; 0: end at once. [default: 10]
     #[arg(long = "drain", global = true, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +188,12 @@ fn run(cli: Cli, settings: Settings, log: &Log) -> Result<bool, Box<dyn std::err
             print(&format!("{}\n", key::printed(&identity.public_key())))?;
             // Apart from the key, which scripts take from stdout.
             let _ = writeln!(std::io::stderr(), "lobby_server: this is the key in {}", key_file.display());
+            Ok(true)
+        }
+        #[cfg(unix)]
+        Some(Mode::Admin { what, json }) => {
+            let socket = settings.admin_socket.unwrap_or_else(|| lobby_server::admin::SERVICE_SOCKET.into());
+            print(&what.ask(&socket, json)?)?;
             Ok(true)
         }
         // None; a service comes another way.

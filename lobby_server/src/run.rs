@@ -11,6 +11,8 @@ use traversal_core::{Identity, Secret, WakeGuard};
 use traversal_udp::Alarm;
 
 use crate::addresses::Addresses;
+#[cfg(unix)]
+use crate::admin::{Admin, AdminError};
 use crate::bind::open_all;
 use crate::bind_error::BindError;
 use crate::config::{ConfigError, Settings};
@@ -44,6 +46,10 @@ pub enum StartError {
     /// The socket of the status page cannot be opened.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The operators' socket cannot be opened.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// There is no key, or no randomness for the seed.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -151,6 +157,10 @@ impl LobbyServer {
         let (handle, asked) = Handle::new(waker);
         let http =
             if self.settings.no_http { None } else { Some(Http::start(self.settings.http, handle.clone())?) };
+        #[cfg(unix)]
+        let admin = self.settings.admin_socket.as_deref();
+        #[cfg(unix)]
+        let admin = admin.map(|path| Admin::start(path, handle.clone())).transpose()?;
         let about = sockets.iter().map(|bound| bound.about);
         let about = about.chain(listeners.iter().map(|listener| listener.about)).collect();
         let tcp = listeners.iter().map(|listener| listener.about.local).collect();
@@ -171,7 +181,9 @@ impl LobbyServer {
         }
         let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), server.public_key());
         Ok(BoundServer {
-            drain: Duration::from_secs(self.settings.drain_s),
+            #[cfg(unix)]
+            admin,
+            settings: self.settings,
             own_token_check,
             start: Instant::now(),
             ends_at: None,
@@ -207,8 +219,10 @@ impl LobbyServer {
 
 /// This is a server with open sockets.
 pub struct BoundServer {
-    /// The end waits so long for rooms.
-    drain: Duration,
+    #[cfg(unix)]
+    admin: Option<Admin>,
+    /// These settings are in force.
+    settings: Settings,
     /// The program that embeds the server checks tokens itself.
     own_token_check: bool,
     start: Instant,
@@ -312,6 +326,8 @@ impl BoundServer {
             self.streams.flush(now);
             if stop {
                 drop(self.http.take());
+                #[cfg(unix)]
+                drop(self.admin.take());
                 return Ok(());
             }
         }
@@ -320,10 +336,10 @@ impl BoundServer {
     /// Returns whether the end has come: asked for at once, or no later than the rooms' own.
     fn is_over(&mut self, now: Instant) -> bool {
         if self.handle.is_draining() && self.ends_at.is_none() {
-            self.ends_at = Some(now + self.drain);
+            self.ends_at = Some(now + Duration::from_secs(self.settings.drain_s));
             tracing::info!(
                 players = self.server.gauges().sessions,
-                seconds = self.drain.as_secs(),
+                seconds = self.settings.drain_s,
                 "nobody is let in any more; the end comes when no player is left, and no later than this"
             );
             self.server.drain(now, GOODBYE);
@@ -335,10 +351,21 @@ impl BoundServer {
     pub(crate) fn reconfigure(&mut self, now: Instant, settings: Settings) {
         self.server.reconfigure(now, settings.server());
         self.streams.reconfigure(&settings);
-        self.drain = Duration::from_secs(settings.drain_s);
         if !self.own_token_check {
             self.server.replace_token_check(token_check(&settings));
         }
+        self.settings = settings;
+    }
+
+    /// Returns the settings in force.
+    #[cfg(unix)]
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the core.
+    pub(crate) fn core(&mut self) -> &mut Server {
+        &mut self.server
     }
 
     pub(crate) fn status(&self, now: Instant) -> Status {

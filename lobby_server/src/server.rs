@@ -12,7 +12,7 @@ mod context;
 mod counters;
 mod dispatch;
 mod matches;
-mod operator;
+pub(crate) mod operator;
 mod rooms;
 mod roster;
 mod sockets;
@@ -41,6 +41,7 @@ use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId,
 use context::Context;
 pub use counters::{Counters, Gauges};
 use matches::Matches;
+pub use operator::{NotOne, PlayerRow, RoomRow};
 use rooms::{Others, Rooms};
 use roster::{Roster, RosterKeys};
 use sockets::{Incoming, Route};

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use mio::Waker;
+use traversal_core::text::TextError;
 
 use crate::config::Settings;
 use crate::outcomes::Outcomes;
@@ -97,6 +98,17 @@ impl Handle {
     fn end_by(&self, how: u8) {
         self.end.fetch_max(how, Ordering::AcqRel);
         let _ = self.waker.wake();
+    }
+
+    /// Tells all players of a game this, or of all games, and returns how many there are; `None`: the server does not answer.
+    ///
+    /// # Errors
+    /// The text breaks the rule of [`ANNOUNCEMENT`](traversal_core::text::ANNOUNCEMENT).
+    pub fn announce(&self, game: Option<&str>, text: &str) -> Option<Result<usize, TextError>> {
+        let (reply, answer) = channel();
+        let (game, text) = (game.map(String::from), text.to_owned());
+        self.have(move |server, now| drop(reply.send(server.core().announce(now, game.as_deref(), &text))));
+        answer.recv_timeout(STATUS_WAIT).ok()
     }
 
     /// Has the server go by these settings from now on, as far as it can without a new start.

@@ -2,9 +2,10 @@
 
 use figment::Figment;
 use figment::providers::Serialized;
-use figment::value::Value;
+use figment::value::{Dict, Value};
 
 use super::settings::{ConfigError, Settings};
+use super::sources::nearest;
 
 /// These settings count from the moment on that they are read again; all others from the next start on. What players were
 /// told when they logged in (`session_timeout_s`) does not change under them.
@@ -42,7 +43,35 @@ pub struct Reload {
     pub at_start: Vec<String>,
 }
 
+/// An operator does not see or set these by [`Settings::with`]: one is a secret, the other is the log's own.
+const APART: [&str; 2] = ["token", "log"];
+
 impl Settings {
+    /// Returns the settings that an operator may change while the server runs.
+    pub fn limits(&self) -> Dict {
+        let shown = |key: &String| RELOADS.contains(&key.as_str()) && !APART.contains(&key.as_str());
+        let value = Value::serialize(self).ok().and_then(Value::into_dict).unwrap_or_default();
+        value.into_iter().filter(|(key, _)| shown(key)).collect()
+    }
+
+    /// Returns these settings with others in the place of some, as [`limits`](Self::limits) names them.
+    ///
+    /// # Errors
+    /// A key is none of them, or a value breaks its rule.
+    pub fn with(&self, changes: Dict) -> Result<Self, ConfigError> {
+        let limits = self.limits();
+        if let Some(key) = changes.keys().find(|key| !limits.contains_key(*key)) {
+            return Err(ConfigError::Value(match nearest(key, limits.keys()) {
+                Some(name) => format!("\"{}\" cannot be set; the nearest is \"{name}\"", key.escape_debug()),
+                None => format!("\"{}\" cannot be set", key.escape_debug()),
+            }));
+        }
+        let figment = Figment::from(Serialized::defaults(self)).merge(Serialized::defaults(changes));
+        let settings: Self = figment.extract_lossy().map_err(Box::new)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
     /// Works out what changes where these settings are in force and others were read.
     ///
     /// # Errors
@@ -92,6 +121,25 @@ mod tests {
         // And away again.
         let back = reload.settings.reload(&old).unwrap();
         assert_eq!((back.settings, back.at_start), (old, Vec::new()));
+    }
+
+    #[test]
+    fn an_operator_changes_limits_and_neither_secrets_nor_addresses() {
+        let settings = Settings { token: Some("sesame".into()), ..Settings::default() };
+        assert!(!format!("{:?}", settings.limits()).contains("sesame"));
+        let changes = |key: &str, value: &str| [(key.to_owned(), Value::from(value))].into();
+        let changed = settings.with(changes("max_rooms", "7")).unwrap();
+        assert_eq!(changed, Settings { max_rooms: 7, ..settings.clone() });
+        for (key, value, said) in [
+            ("max_room", "7", "the nearest is \"max_rooms\""),
+            ("max_rooms", "0", "from 1"),
+            ("max_rooms", "many", "max_rooms"),
+            ("token", "other", "cannot be set"),
+            ("bind", "127.0.0.1:1", "cannot be set"),
+        ] {
+            let text = crate::check::chain(&settings.with(changes(key, value)).unwrap_err());
+            assert!(text.contains(said), "{key}: {text}");
+        }
     }
 
     #[test]

@@ -73,6 +73,9 @@ fn texts(settings: &Settings) -> Result<(), ConfigError> {
     if settings.registry != "memory" {
         return Err(wrong("registry: this build knows only \"memory\"".into()));
     }
+    if cfg!(not(unix)) && settings.admin_socket.is_some() {
+        return Err(wrong("admin_socket: this system has no Unix sockets; leave it out".into()));
+    }
     if let Err(error) = EnvFilter::try_new(&settings.log) {
         return Err(wrong(format!("log \"{}\": {error}", settings.log.escape_debug())));
     }

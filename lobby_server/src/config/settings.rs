@@ -100,6 +100,8 @@ pub struct Settings {
     pub log: String,
     /// This says whether the log, and the line that says where the server is, are JSON (default: no).
     pub log_json: bool,
+    /// The server's user and root may ask a running server, and have it do things, at this Unix socket (default: nobody may).
+    pub admin_socket: Option<PathBuf>,
     /// The end waits so many seconds for running rooms (default 10; 0: it does not).
     pub drain_s: u64,
 }
@@ -140,6 +142,7 @@ impl Default for Settings {
             same_nat_mask_v6: core.same_nat_mask_v6,
             log: String::from("info"),
             log_json: false,
+            admin_socket: None,
             drain_s: 10,
         }
     }

@@ -133,6 +133,11 @@ impl Roster {
         self.players.is_empty()
     }
 
+    /// Returns all players who are logged in.
+    pub(crate) fn player_ids(&self) -> Vec<PlayerId> {
+        self.players.keys().copied().collect()
+    }
+
     /// Returns the sessions of players who are in no room, nor on their way into one.
     pub(crate) fn idle_sessions(&self) -> Vec<SessionId> {
         let idle = |player: &&Player| player.membership.room().is_none() && player.busy.is_none();

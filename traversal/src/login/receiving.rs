@@ -87,6 +87,7 @@ impl ServerLink {
                     }
                     Farewell::Token => LobbyError::Refused(LoginRefusal::Token { reason }),
                     Farewell::Replaced => LobbyError::Replaced,
+                    Farewell::PutOut => LobbyError::PutOut { reason },
                 };
                 self.give_up(env, error);
                 return Some(LinkEvent::Lost);
