@@ -38,6 +38,8 @@ const OPENAPI: &str = include_str!("admin/openapi.json");
 const WHOLE: Duration = Duration::from_secs(10);
 /// A request's body may have so many bytes: an announcement has 800.
 const MAX_BODY: usize = 16 * 1024;
+/// The server waits so long after the system had no room for another connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// So many requests are dealt with at a time; others wait.
 const AT_A_TIME: usize = 8;
 
@@ -116,7 +118,7 @@ async fn accept(listener: UnixListener, handle: Handle) {
             }
             Err(error) => {
                 tracing::debug!(%error, "accepting a connection of an operator failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }

@@ -102,7 +102,7 @@ pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> 
     let port = addresses.first.first().map_or(3478, SocketAddr::port);
     let _ = writeln!(
         text,
-        "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or any STUN client: stunclient YOUR_ADDRESS {port}"
+        "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or a STUN client: turnutils_natdiscovery -m -f -p {port} YOUR_ADDRESS"
     );
     Ok(Report { text, ok: key_ok })
 }

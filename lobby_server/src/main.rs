@@ -4,6 +4,7 @@
 mod ask;
 #[cfg(windows)]
 mod service;
+#[cfg(unix)]
 mod signals;
 
 use std::io::Write;
@@ -200,6 +201,7 @@ fn run(cli: Cli, settings: Settings, log: &Log) -> Result<bool, Box<dyn std::err
         _ => {
             let key_file = key_file(&settings)?;
             let json = settings.log_json;
+            #[cfg(unix)]
             let reloader = signals::Reloader {
                 config: cli.config,
                 flags: cli.flags,
@@ -207,7 +209,13 @@ fn run(cli: Cli, settings: Settings, log: &Log) -> Result<bool, Box<dyn std::err
                 filter: log.filter(),
             };
             let bound = bind(settings, &key_file, log.losses())?;
+            #[cfg(unix)]
             signals::listen(bound.handle(), reloader)?;
+            #[cfg(not(unix))]
+            {
+                let handle = bound.handle();
+                ctrlc::set_handler(move || handle.stop())?;
+            }
             let ready = if json { bound.addresses().json() } else { ready(&bound) };
             announce(format!("{ready}\n"))?;
             bound.run()?;

@@ -16,7 +16,6 @@ pub(crate) struct Reloader {
     pub(crate) filter: Filter,
 }
 
-#[cfg(unix)]
 impl Reloader {
     /// Reads it, and has the server go by it. What cannot be read leaves everything as it is.
     fn reload(&mut self, handle: &Handle) {
@@ -46,7 +45,6 @@ impl Reloader {
 }
 
 /// Listens for signals from now on, in a thread of its own.
-#[cfg(unix)]
 pub(crate) fn listen(handle: Handle, mut reloader: Reloader) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
@@ -60,10 +58,4 @@ pub(crate) fn listen(handle: Handle, mut reloader: Reloader) -> std::io::Result<
         }
     })?;
     Ok(())
-}
-
-/// Listens for the end alone: there are no other signals here.
-#[cfg(not(unix))]
-pub(crate) fn listen(handle: Handle, _: Reloader) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(move || handle.stop())
 }

@@ -78,6 +78,7 @@ fn lobby_reason(error: &TraversalError) -> &'static str {
             "key-changed"
         }
         TraversalError::Lobby(L::Replaced) => "replaced",
+        TraversalError::Lobby(L::PutOut { .. }) => "put-out",
         TraversalError::Lobby(L::OtherProtocol { .. }) => "other-protocol",
         TraversalError::Lobby(L::Refused(_)) => "refused",
         TraversalError::Lobby(_) => "lost",
