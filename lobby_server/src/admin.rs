@@ -41,7 +41,9 @@ const MAX_BODY: usize = 16 * 1024;
 /// The server waits so long after the system had no room for another connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// So many requests are dealt with at a time; others wait.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: u32 = 8;
+/// The end of the server waits so long for answers that are on their way.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +88,14 @@ impl Admin {
         let thread = std::thread::Builder::new()
             .name("lobby_admin".into())
             .spawn(move || {
-                runtime.spawn(accept(listener, handle));
-                let _ = runtime.block_on(stopped);
+                let places = Arc::new(Semaphore::new(AT_A_TIME as usize));
+                let accepting = runtime.spawn(accept(listener, handle, Arc::clone(&places)));
+                runtime.block_on(async {
+                    let _ = stopped.await;
+                    accepting.abort();
+                    // Who has the server end reads that it does.
+                    let _ = timeout(LAST_ANSWERS, places.acquire_many(AT_A_TIME)).await;
+                });
             })
             .map_err(error)?;
         Ok(Self { path: path.into(), stop: Some(stop), thread: Some(thread) })
@@ -104,8 +112,7 @@ impl Drop for Admin {
     }
 }
 
-async fn accept(listener: UnixListener, handle: Handle) {
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
+async fn accept(listener: UnixListener, handle: Handle, places: Arc<Semaphore>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {

@@ -7,10 +7,11 @@ mod service;
 #[cfg(unix)]
 mod signals;
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use lobby_server::log::{Log, Losses};
@@ -181,12 +182,25 @@ fn run(cli: Cli, settings: Settings, log: &Log) -> Result<bool, Box<dyn std::err
             Ok(report.ok)
         }
         Some(Mode::Key { new }) => {
-            let key_file = match settings.key_file {
-                Some(file) => file,
+            let meant = settings.key_file.is_some();
+            let key_file = match &settings.key_file {
+                Some(file) => file.clone(),
                 None => key::file_to_show(new)?,
             };
             let identity = if new { key::create(&key_file)? } else { key::load(&key_file)? };
-            print(&format!("{}\n", key::printed(&identity.public_key())))?;
+            let printed = key::printed(&identity.public_key());
+            if let Some(other) = running_key(settings.http).filter(|running| *running != printed) {
+                let text = format!(
+                    "the lobby server that runs here (http {}) has the key {other}, which is not the one in {}",
+                    settings.http,
+                    key_file.display()
+                );
+                if !meant && !new {
+                    return Err(format!("{text}; say with --key-file which one is meant").into());
+                }
+                let _ = writeln!(std::io::stderr(), "lobby_server: {text}");
+            }
+            print(&format!("{printed}\n"))?;
             // Apart from the key, which scripts take from stdout.
             let _ = writeln!(std::io::stderr(), "lobby_server: this is the key in {}", key_file.display());
             Ok(true)
@@ -223,6 +237,20 @@ fn run(cli: Cli, settings: Settings, log: &Log) -> Result<bool, Box<dyn std::err
             Ok(true)
         }
     }
+}
+
+/// Returns the key of the lobby server whose pages are at this address of the machine, if there is one.
+fn running_key(http: SocketAddr) -> Option<String> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    /// Its metrics are shorter.
+    const LONGEST: u64 = 1 << 20;
+    let mut stream = TcpStream::connect_timeout(&http, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.take(LONGEST).read_to_string(&mut answer).ok()?;
+    let (_, key) = answer.split_once("lobby_key_info{key=\"")?;
+    key.split_once('"').map(|(key, _)| key.to_owned())
 }
 
 /// Returns where the key is that the server starts with.

@@ -107,7 +107,10 @@ impl Handle {
     pub fn announce(&self, game: Option<&str>, text: &str) -> Option<Result<usize, TextError>> {
         let (reply, answer) = channel();
         let (game, text) = (game.map(String::from), text.to_owned());
-        self.have(move |server, now| drop(reply.send(server.core().announce(now, game.as_deref(), &text))));
+        self.have(move |server, now| {
+            // Who has asked may be gone.
+            let _ = reply.send(server.core().announce(now, game.as_deref(), &text));
+        });
         answer.recv_timeout(STATUS_WAIT).ok()
     }
 

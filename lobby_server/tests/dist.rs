@@ -77,6 +77,13 @@ fn a_container_waits_longer_than_the_server_does_and_its_commands_are_ones_that_
     let grace: u64 = grace.trim_end_matches('s').parse().unwrap();
     assert!(grace > Settings::default().drain_s);
     assert!(compose.contains("network_mode: host"), "else players are hidden from each other");
+    let pod = std::fs::read_to_string(dist("kubernetes.yaml")).unwrap();
+    let grace =
+        pod.lines().find_map(|line| line.trim().strip_prefix("terminationGracePeriodSeconds: ")).unwrap();
+    assert!(grace.parse::<u64>().unwrap() > Settings::default().drain_s);
+    assert!(
+        pod.contains("hostNetwork: true") && pod.contains("path: /ready") && pod.contains("path: /health")
+    );
 
     let file = std::fs::read_to_string(dist("Dockerfile")).unwrap();
     let command = |name: &str| -> Vec<String> {
