@@ -75,7 +75,10 @@ impl Provider for Environment {
             .iter()
             .map(|(name, text)| {
                 let key = key(name);
-                let value = if key == "token" { Value::from(text.as_str()) } else { value(text) };
+                let value = match key.as_str() {
+                    "token" => Value::from(text.as_str()),
+                    _ => value(text),
+                };
                 (key, value)
             })
             .collect();
