@@ -47,6 +47,21 @@ impl Addresses {
     }
 }
 
+impl Addresses {
+    /// Writes them as a JSON object in one line, for programs.
+    pub fn json(&self) -> String {
+        serde_json::json!({
+            "event": "ready",
+            "udp": self.first,
+            "second": self.second,
+            "tcp": self.tcp,
+            "http": self.http,
+            "key": key::printed(&self.public_key),
+        })
+        .to_string()
+    }
+}
+
 /// Writes them like `198.18.0.10:3478 (second 198.18.0.11:3479), http 127.0.0.1:9600, key ...`.
 impl std::fmt::Display for Addresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -23,10 +23,15 @@ fn open_first(
     let mut tries = 0;
     loop {
         let bound = open(address, about)?;
+        tries += 1;
+        // The system's choice may be the port that is to be the second one.
+        if address.port() == 0 && settings.second_port == Some(bound.about.local.port()) && tries < PORT_TRIES
+        {
+            continue;
+        }
         if settings.no_tcp {
             return Ok((bound, None));
         }
-        tries += 1;
         match Listener::open(&bound.about) {
             Ok(listener) => return Ok((bound, Some(listener))),
             Err(error) if address.port() == 0 && tries < PORT_TRIES && in_use(&error.source) => {}
@@ -88,7 +93,8 @@ fn open_second_port(
 ) -> Result<Bound, BindError> {
     let about = ServerSocket { second_port: true, ..about };
     let wanted = settings.second_port_for(first);
-    let port = if wanted == first_port { 0 } else { wanted };
+    // One that was asked for by its number is that one or an error.
+    let port = if wanted == first_port && settings.second_port.is_none() { 0 } else { wanted };
     match open(SocketAddr::new(first.ip(), port), about) {
         Err(error) if settings.second_port.is_none() && in_use(&error.source) => {
             tracing::info!(port, "second port is in use: taking a free one");

@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use crate::config::Settings;
-use crate::matchmaking::{Realm, realm};
+use crate::key::{self, KeyError};
 use crate::run::{LobbyServer, StartError};
+use crate::special_use::special_use;
 use crate::surroundings::Surroundings;
+use traversal_core::Identity;
 
 /// A report has text for a person, and says whether the server could start.
 #[derive(Debug)]
@@ -28,12 +31,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Opens and closes the sockets, and says what would be served.
+/// Does what a start does, but for making the key: opens and closes the sockets, and says what would be served.
 ///
 /// # Errors
-/// When something other than a socket is in the way.
-pub fn check(settings: Settings) -> Result<Report, StartError> {
+/// When something other than a socket or the key is in the way.
+pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> {
     let mut text = String::new();
+    let key = key::check(key_file);
+    let key_ok = key.is_ok();
+    text.push_str(&about_key(key, key_file));
     let public: Vec<IpAddr> =
         settings.public_address.iter().chain(&settings.second_public_address).copied().collect();
     let second_configured = !settings.second_address.is_empty();
@@ -64,20 +70,9 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
         let _ = writeln!(text, "gateways: {}", listed(&around.gateways));
     }
     let bound: Vec<IpAddr> = addresses.all.iter().map(SocketAddr::ip).collect();
-    let serves_public = if bound.iter().any(IpAddr::is_unspecified) {
-        own.iter().chain(&public).any(|ip| realm(*ip) == Realm::Public)
-    } else {
-        bound.iter().chain(&public).any(|ip| realm(*ip) == Realm::Public)
-    };
-    if serves_public {
-        let _ = writeln!(text, "reach: the internet");
-    } else {
-        let _ = writeln!(
-            text,
-            "reach: this machine and its network only. If it has a public address that is not on an interface \
-             (cloud, port forwarding), give it with --public-address"
-        );
-    }
+    let everywhere = bound.iter().any(IpAddr::is_unspecified);
+    let candidates = if everywhere { own.iter() } else { bound.iter() }.chain(&public).copied();
+    text.push_str(&reach(candidates));
     text.push_str(&place(&around));
     if second_configured {
         let _ = writeln!(text, "classification: full (two addresses, two ports)");
@@ -107,9 +102,34 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
     let port = addresses.first.first().map_or(3478, SocketAddr::port);
     let _ = writeln!(
         text,
-        "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or any STUN client: stunclient YOUR_ADDRESS {port}"
+        "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or a STUN client: turnutils_natdiscovery -m -f -p {port} YOUR_ADDRESS"
     );
-    Ok(Report { text, ok: true })
+    Ok(Report { text, ok: key_ok })
+}
+
+fn about_key(key: Result<Option<Identity>, KeyError>, file: &Path) -> String {
+    match key {
+        Ok(Some(identity)) => {
+            format!("key: ok, {} in {}\n", key::printed(&identity.public_key()), file.display())
+        }
+        Ok(None) => format!("key: none yet; the first start makes it in {}\n", file.display()),
+        Err(error) => format!("key: FAILED: {}\n", chain(&error)),
+    }
+}
+
+/// Says who reaches a server at these addresses.
+fn reach(addresses: impl Iterator<Item = IpAddr>) -> String {
+    /// These block names say no more than "of this network", as nearly every machine has such addresses.
+    const USUAL: [&str; 4] = ["loopback", "private", "link-local", "unique local"];
+    let mut odd = String::new();
+    for ip in addresses {
+        let Some(what) = special_use(ip) else { return "reach: the internet\n".into() };
+        if !USUAL.iter().any(|usual| what.starts_with(usual)) {
+            let _ = writeln!(odd, "reach: nobody on the internet reaches {ip}, which is {what}");
+        }
+    }
+    odd + "reach: this machine and its network only. If it has a public address that is not on an interface \
+           (cloud, port forwarding), give it with --public-address\n"
 }
 
 /// Returns what is to be said about this place in the network before any player has come.
@@ -123,6 +143,19 @@ fn place(around: &Surroundings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_are_set_aside_are_not_called_the_internet() {
+        let said = |ips: &[&str]| reach(ips.iter().map(|ip| ip.parse().unwrap()));
+        let documentation = said(&["127.0.0.1", "192.0.2.2"]);
+        assert!(documentation.contains("192.0.2.2, which is for documentation"), "{documentation}");
+        assert!(
+            !documentation.contains("the internet\n") && !documentation.contains("127.0.0.1"),
+            "{documentation}"
+        );
+        assert_eq!(said(&["192.0.2.2", "8.8.8.8"]), "reach: the internet\n");
+        assert!(said(&["10.0.0.1"]).starts_with("reach: this machine and its network only"));
+    }
 
     #[test]
     fn a_container_is_told_with_its_cure() {

@@ -1,7 +1,9 @@
 //! Settings of the core; `settings` has those of an operator, of which they are made.
 
+mod reload;
 mod rules;
 mod settings;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use crate::census::Places;
 use crate::limits::Rate;
 use crate::matchmaking::Policy;
 use crate::relay::{RelayLimits, RelayMode};
+pub use reload::Reload;
 pub use settings::{ConfigError, Settings};
 
 /// This is the port that STUN is registered for; many firewalls let it out.

@@ -164,6 +164,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>) {
 struct Shown {
     metrics: Bytes,
     page: Bytes,
+    takes_players: bool,
 }
 
 /// This keeps the last answer of the game's thread: one task asks for all that wait.
@@ -189,7 +190,11 @@ impl Answers {
         self.handle.ask(move |status| drop(reply.send(status)));
         let status = timeout(STATUS_WAIT, answer).await.ok().and_then(Result::ok);
         let shown = status.map(|status| {
-            Arc::new(Shown { metrics: pages::metrics(&status).into(), page: pages::page(&status).into() })
+            Arc::new(Shown {
+                metrics: pages::metrics(&status).into(),
+                page: pages::page(&status).into(),
+                takes_players: status.takes_players,
+            })
         });
         *last = Some((Instant::now(), shown.clone()));
         shown
@@ -209,14 +214,18 @@ async fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full
         return text(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here\n");
     }
     let path = request.uri().path();
-    if !matches!(path, "/" | "/health" | "/metrics") {
-        return text(StatusCode::NOT_FOUND, "not found; there are /, /health and /metrics\n");
+    if !matches!(path, "/" | "/health" | "/ready" | "/metrics") {
+        return text(StatusCode::NOT_FOUND, "not found; there are /, /health, /ready and /metrics\n");
     }
     let Some(shown) = answers.get().await else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the server does not answer\n");
     };
     match path {
         "/health" => text(StatusCode::OK, "ok\n"),
+        "/ready" if shown.takes_players => text(StatusCode::OK, "ready\n"),
+        "/ready" => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "takes no new players: it is full, or about to end\n")
+        }
         "/metrics" => {
             response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", shown.metrics.clone())
         }

@@ -45,10 +45,32 @@ pub enum KeyError {
         /// This is the file that was asked for.
         path: PathBuf,
     },
+    /// There are two places where it may be, and nobody said which.
+    #[error(
+        "this user's key would be in {own}, that of this machine's service is in {service}: say which with --key-file FILE{}",
+        root(.service)
+    )]
+    Ambiguous {
+        /// This is the place of a server that this user starts.
+        own: PathBuf,
+        /// This is the place of the service's key.
+        service: PathBuf,
+    },
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     NoEntropy,
 }
+
+/// Says that the service's key is root's to read, where it is.
+fn root(service: &Path) -> &'static str {
+    match service.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => ", as root for the service's",
+        _ => "",
+    }
+}
+
+/// The unit of systemd that comes with the server keeps its key here.
+pub const SERVICE_FILE: &str = "/var/lib/lobby_server/server.key";
 
 /// Draws 32 random bytes from the system.
 pub(crate) fn entropy() -> Result<[u8; 32], KeyError> {
@@ -64,6 +86,52 @@ pub(crate) fn entropy() -> Result<[u8; 32], KeyError> {
 pub fn default_file() -> Result<PathBuf, KeyError> {
     let directories = directories::ProjectDirs::from("", "", "lobby_server").ok_or(KeyError::NoDirectory)?;
     Ok(directories.data_dir().join("server.key"))
+}
+
+/// Returns the file of the key that a person asks for who names none: of this user's own server or, where that has no
+/// key, of this machine's service ([`SERVICE_FILE`]). `new`: one is to be made.
+///
+/// # Errors
+/// [`KeyError::Ambiguous`] where it could be either, since who pins the wrong one locks everybody out;
+/// [`KeyError::NoDirectory`].
+pub fn file_to_show(new: bool) -> Result<PathBuf, KeyError> {
+    if cfg!(unix) { choose(default_file()?, SERVICE_FILE.into(), new) } else { default_file() }
+}
+
+fn choose(own: PathBuf, service: PathBuf, new: bool) -> Result<PathBuf, KeyError> {
+    let absent = |path: &Path| {
+        path.metadata().is_err_and(|error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        })
+    };
+    // Before its first start the service has a folder at the most, and its unit.
+    let place = if new { service.parent().unwrap_or(&service) } else { &service };
+    if own == service || absent(place) {
+        return Ok(own);
+    }
+    if new || !absent(&own) || std::fs::File::open(&service).is_err() {
+        return Err(KeyError::Ambiguous { own, service });
+    }
+    Ok(service)
+}
+
+/// Returns the key that the server would start with: none yet, where the first start makes it.
+///
+/// # Errors
+/// What the start would fail with; nothing is made or changed.
+pub fn check(path: &Path) -> Result<Option<Identity>, KeyError> {
+    match load(path) {
+        Err(KeyError::Missing { .. }) => {}
+        other => return other.map(Some),
+    }
+    let directory = directory_of(path);
+    let there = directory.ancestors().find(|folder| folder.exists());
+    // A key file would be made in the same way.
+    let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match tempfile::tempfile_in(there) {
+        Ok(_) => Ok(None),
+        Err(source) => Err(KeyError::File { path: path.into(), source }),
+    }
 }
 
 /// Writes a public key as it is printed.
@@ -153,12 +221,13 @@ fn parse(path: &Path, text: &str) -> Result<Identity, KeyError> {
         .ok_or_else(|| KeyError::Malformed { path: path.into() })
 }
 
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Puts the file in its place whole, or not at all: a full disk leaves nothing behind. Never over another one.
 fn write(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     std::fs::create_dir_all(directory)?;
     // Only its owner may read it.
     let mut file = tempfile::Builder::new().prefix(".server.key.").tempfile_in(directory)?;
@@ -213,6 +282,42 @@ mod tests {
         assert!(matches!(load_or_create(&path), Err(KeyError::Malformed { .. })));
         let missing = directory.path().join("none");
         assert!(matches!(load(&missing), Err(KeyError::Missing { .. })) && !missing.exists());
+    }
+
+    #[test]
+    fn a_key_is_shown_only_where_there_is_no_doubt_which_one_is_meant() {
+        let directory = tempfile::tempdir().unwrap();
+        let (own, service) =
+            (directory.path().join("own/server.key"), directory.path().join("service/server.key"));
+        let chosen = |new| choose(own.clone(), service.clone(), new);
+        // No service on this machine.
+        assert_eq!(chosen(false).unwrap(), own);
+        assert_eq!(chosen(true).unwrap(), own);
+        // One that has never run.
+        std::fs::create_dir(service.parent().unwrap()).unwrap();
+        assert_eq!(chosen(false).unwrap(), own);
+        assert!(matches!(chosen(true), Err(KeyError::Ambiguous { .. })), "whose is to be made?");
+        create(&service).unwrap();
+        assert_eq!(chosen(false).unwrap(), service);
+        create(&own).unwrap();
+        let error = chosen(false).unwrap_err().to_string();
+        let named = [&own, &service].map(|path| error.contains(path.to_str().unwrap()));
+        assert_eq!(named, [true, true], "{error}");
+    }
+
+    #[test]
+    fn a_check_of_the_key_changes_nothing_and_finds_what_the_start_would() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("deeper/still/server.key");
+        assert!(check(&missing).unwrap().is_none());
+        assert!(!directory.path().join("deeper").exists());
+        assert!(matches!(check(directory.path()), Err(KeyError::File { .. })));
+        let file = directory.path().join("file");
+        std::fs::write(&file, "junk").unwrap();
+        assert!(matches!(check(&file), Err(KeyError::Malformed { .. })));
+        assert!(matches!(check(&file.join("server.key")), Err(KeyError::File { .. })));
+        let key = create(&missing).unwrap().public_key();
+        assert_eq!(check(&missing).unwrap().unwrap().public_key(), key);
     }
 
     #[test]

@@ -7,9 +7,11 @@
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
 //! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
-//! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
+//! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`], `special_use` and [`check`] serve the operator, who asks a running server by `admin`.
 
 mod addresses;
+#[cfg(unix)]
+pub mod admin;
 mod bind;
 mod bind_error;
 mod census;
@@ -38,6 +40,7 @@ mod room;
 mod run;
 mod searches;
 mod server;
+mod special_use;
 mod status;
 mod stun;
 mod surroundings;
@@ -46,7 +49,7 @@ mod udp;
 
 pub use addresses::Addresses;
 pub use bind_error::{BindError, Transport};
-pub use config::{ConfigError, ServerConfig, Settings};
+pub use config::{ConfigError, Reload, ServerConfig, Settings};
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;
@@ -54,7 +57,10 @@ pub use outcomes::{Outcomes, PairOutcome, PairResult};
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
-pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit, TokenCheck};
+pub use server::{
+    Counters, Gauges, NotOne, PlayerRow, RoomRow, Server, ServerSocket, ServerSocketId, ServerTransmit,
+    TokenCheck,
+};
 pub use status::{Handle, Status};
 pub use surroundings::{Finding, Surroundings};
 pub use traversal_core::Identity;

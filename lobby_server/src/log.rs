@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{Event, Level, Subscriber, callsite::Identifier};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt, reload};
 
 use crate::limits::{Bucket, Rate};
 
@@ -54,17 +55,45 @@ impl Losses {
 pub struct Log {
     losses: Losses,
     worker: WorkerGuard,
+    filter: Filter,
+}
+
+/// This changes what a running log has.
+#[derive(Clone)]
+pub struct Filter(Arc<dyn Fn(EnvFilter) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Filter")
+    }
+}
+
+impl Filter {
+    /// Has the log go by this filter, as in `lobby_server=debug`; `RUST_LOG`, where it is set, wins over it. False: it is
+    /// not one.
+    pub fn set(&self, filter: &str) -> bool {
+        wanted(filter).is_ok_and(|filter| (self.0)(filter))
+    }
+}
+
+/// Returns what `RUST_LOG` says or, where that is not set, what the settings say.
+fn wanted(filter: &str) -> Result<EnvFilter, ParseError> {
+    match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(text),
+        _ => EnvFilter::try_new(filter),
+    }
 }
 
 impl Log {
-    /// Makes everything that is logged in this process go to `output`, filtered by `RUST_LOG` (`info` where that is not
-    /// set).
+    /// Makes everything that is logged in this process go to `output`, filtered by `RUST_LOG` or, where that is not set, by
+    /// `filter`.
     ///
     /// # Errors
-    /// When the process has a log already.
+    /// When the process has a log already, or the filter is not one.
     pub fn start(
         output: impl Write + Send + 'static,
         json: bool,
+        filter: &str,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let mut losses = Losses::default();
         let output = Counted { output, failed: Arc::clone(&losses.failed) };
@@ -74,16 +103,23 @@ impl Log {
             .thread_name("lobby_log")
             .finish(output);
         losses.full = Some(writer.error_counter());
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = wanted(filter).map_err(|error| format!("RUST_LOG: {error}"))?;
+        let (filter, handle) = reload::Layer::new(filter);
         let limit = KindLimit::new(PER_KIND, Arc::clone(&losses.limited));
         tracing_subscriber::registry().with(limit).with(filter).with(lines(writer, json)).try_init()?;
         summarize(losses.clone());
-        Ok(Self { losses, worker })
+        let filter = Filter(Arc::new(move |filter| handle.reload(filter).is_ok()));
+        Ok(Self { losses, worker, filter })
     }
 
     /// Returns what the log did without.
     pub fn losses(&self) -> Losses {
         self.losses.clone()
+    }
+
+    /// Returns what changes the log's filter.
+    pub fn filter(&self) -> Filter {
+        self.filter.clone()
     }
 
     /// Writes what waits, for a second at the most.

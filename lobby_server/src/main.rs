@@ -1,12 +1,17 @@
 //! The lobby server's program. `lobby_server --help` says how to use it.
 
+#[cfg(unix)]
+mod ask;
 #[cfg(windows)]
 mod service;
+#[cfg(unix)]
+mod signals;
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use lobby_server::log::{Log, Losses};
@@ -21,9 +26,13 @@ const EXAMPLES: &str = "Examples:
   lobby_server check                             will it serve, and what to open in a firewall
   lobby_server key                               the public key to pin in clients
   lobby_server key --new                         make the key before the first start, and print it
+  lobby_server admin players                     who is here; `lobby_server admin --help` has more
 
 Every setting may also stand in the file of --config (as in `bind = \"0.0.0.0:3478\"`) or in the environment
-(LOBBY_BIND). RUST_LOG sets what is logged to stderr, as in RUST_LOG=lobby_server=debug.";
+(LOBBY_BIND). RUST_LOG sets what is logged to stderr, as in RUST_LOG=lobby_server=debug.
+
+SIGHUP has the server read its configuration again. SIGTERM lets nobody in any more and ends the server when no player is
+left, after --drain at the latest; a second one, or Ctrl-C, ends it at once.";
 
 /// Lobby server of bevy_traversal: matches players and gets them through their NATs.
 #[derive(Parser)]
@@ -36,9 +45,6 @@ struct Cli {
     /// Configuration file (TOML).
     #[arg(long, global = true, value_name = "FILE", env = "LOBBY_CONFIG")]
     config: Option<PathBuf>,
-    /// Log as JSON lines.
-    #[arg(long, global = true)]
-    log_json: bool,
 }
 
 #[derive(Subcommand)]
@@ -50,6 +56,15 @@ enum Mode {
         /// Make the key first; there must be none yet.
         #[arg(long)]
         new: bool,
+    },
+    /// Ask a running server, or have it do something.
+    #[cfg(unix)]
+    Admin {
+        #[command(subcommand)]
+        what: ask::What,
+        /// Print the server's answer as JSON.
+        #[arg(long, global = true)]
+        json: bool,
     },
     /// Serve as a Windows service: for the service manager alone, which stops it cleanly.
     ///
@@ -109,6 +124,18 @@ struct Flags {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     key_file: Option<PathBuf>,
+    /// Log as JSON lines, and say where the server is in JSON.
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    log_json: bool,
+    /// Let this user and root ask the running server at this Unix socket, as `lobby_server admin` does.
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_socket: Option<PathBuf>,
+    /// Wait so long at SIGTERM for rooms to end, and let nobody in meanwhile; 0: end at once. [default: 10]
+    #[arg(long = "drain", global = true, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_s: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -117,11 +144,15 @@ fn main() -> ExitCode {
     if matches!(cli.command, Some(Mode::Service { .. })) {
         return service::run(cli);
     }
-    let log = match Log::start(std::io::stderr(), cli.log_json) {
+    let settings = match Settings::load(cli.config.as_deref(), &cli.flags) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&check::chain(&error)),
+    };
+    let log = match Log::start(std::io::stderr(), settings.log_json, &settings.log) {
         Ok(log) => log,
         Err(error) => return fail(&format!("the log cannot be started ({error})")),
     };
-    let code = match run(cli, log.losses()) {
+    let code = match run(cli, settings, &log) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -139,11 +170,11 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
-    let (settings, key_file) = settings(&cli)?;
+fn run(cli: Cli, settings: Settings, log: &Log) -> Result<bool, Box<dyn std::error::Error>> {
     match cli.command {
         Some(Mode::Check) => {
-            let report = check::check(settings)?;
+            let key_file = key_file(&settings)?;
+            let report = check::check(settings, &key_file)?;
             print(&report.text)?;
             if !report.ok {
                 fail("it would not start; see above");
@@ -151,16 +182,56 @@ fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(report.ok)
         }
         Some(Mode::Key { new }) => {
+            let meant = settings.key_file.is_some();
+            let key_file = match &settings.key_file {
+                Some(file) => file.clone(),
+                None => key::file_to_show(new)?,
+            };
             let identity = if new { key::create(&key_file)? } else { key::load(&key_file)? };
-            print(&format!("{}\n", key::printed(&identity.public_key())))?;
+            let printed = key::printed(&identity.public_key());
+            if let Some(other) = running_key(settings.http).filter(|running| *running != printed) {
+                let text = format!(
+                    "the lobby server that runs here (http {}) has the key {other}, which is not the one in {}",
+                    settings.http,
+                    key_file.display()
+                );
+                if !meant && !new {
+                    return Err(format!("{text}; say with --key-file which one is meant").into());
+                }
+                let _ = writeln!(std::io::stderr(), "lobby_server: {text}");
+            }
+            print(&format!("{printed}\n"))?;
+            // Apart from the key, which scripts take from stdout.
+            let _ = writeln!(std::io::stderr(), "lobby_server: this is the key in {}", key_file.display());
+            Ok(true)
+        }
+        #[cfg(unix)]
+        Some(Mode::Admin { what, json }) => {
+            let socket = settings.admin_socket.unwrap_or_else(|| lobby_server::admin::SERVICE_SOCKET.into());
+            print(&what.ask(&socket, json)?)?;
             Ok(true)
         }
         // None; a service comes another way.
         _ => {
-            let bound = bind(settings, &key_file, losses)?;
-            let handle = bound.handle();
-            ctrlc::set_handler(move || handle.stop())?;
-            announce(format!("{}\n", ready(&bound)))?;
+            let key_file = key_file(&settings)?;
+            let json = settings.log_json;
+            #[cfg(unix)]
+            let reloader = signals::Reloader {
+                config: cli.config,
+                flags: cli.flags,
+                settings: settings.clone(),
+                filter: log.filter(),
+            };
+            let bound = bind(settings, &key_file, log.losses())?;
+            #[cfg(unix)]
+            signals::listen(bound.handle(), reloader)?;
+            #[cfg(not(unix))]
+            {
+                let handle = bound.handle();
+                ctrlc::set_handler(move || handle.stop())?;
+            }
+            let ready = if json { bound.addresses().json() } else { ready(&bound) };
+            announce(format!("{ready}\n"))?;
             bound.run()?;
             tracing::info!("stopped");
             Ok(true)
@@ -168,14 +239,23 @@ fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
     }
 }
 
-/// What flags, environment and file say, and where the key is.
-fn settings(cli: &Cli) -> Result<(Settings, PathBuf), Box<dyn std::error::Error>> {
-    let settings = Settings::load(cli.config.as_deref(), &cli.flags)?;
-    let key_file = match &settings.key_file {
-        Some(file) => file.clone(),
-        None => key::default_file()?,
-    };
-    Ok((settings, key_file))
+/// Returns the key of the lobby server whose pages are at this address of the machine, if there is one.
+fn running_key(http: SocketAddr) -> Option<String> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    /// Its metrics are shorter.
+    const LONGEST: u64 = 1 << 20;
+    let mut stream = TcpStream::connect_timeout(&http, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.take(LONGEST).read_to_string(&mut answer).ok()?;
+    let (_, key) = answer.split_once("lobby_key_info{key=\"")?;
+    key.split_once('"').map(|(key, _)| key.to_owned())
+}
+
+/// Returns where the key is that the server starts with.
+fn key_file(settings: &Settings) -> Result<PathBuf, key::KeyError> {
+    settings.key_file.clone().map_or_else(key::default_file, Ok)
 }
 
 /// Opens the server's sockets, with its key.

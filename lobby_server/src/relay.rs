@@ -126,6 +126,11 @@ impl Relay {
         }
     }
 
+    /// Takes other limits. What runs keeps its end, and shares the new total from the next sharing on.
+    pub(crate) fn set_limits(&mut self, limits: RelayLimits) {
+        self.limits = limits;
+    }
+
     /// Returns whether one more match may use it: the shares of those that send stay large enough to play.
     pub(crate) fn has_room(&mut self, now: Instant) -> bool {
         self.share(now);

@@ -11,6 +11,8 @@ use traversal_core::{Identity, Secret, WakeGuard};
 use traversal_udp::Alarm;
 
 use crate::addresses::Addresses;
+#[cfg(unix)]
+use crate::admin::{Admin, AdminError};
 use crate::bind::open_all;
 use crate::bind_error::BindError;
 use crate::config::{ConfigError, Settings};
@@ -20,7 +22,7 @@ use crate::key::{self, KeyError};
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
 use crate::server::{Server, ServerSocketId, TokenCheck};
-use crate::status::{Handle, Reply, Status};
+use crate::status::{Handle, Status, Task};
 use crate::surroundings::Surroundings;
 use crate::tcp::Streams;
 use crate::udp::{self, Bound};
@@ -28,6 +30,9 @@ use crate::udp::{self, Bound};
 const WAKER: Token = Token(usize::MAX);
 /// The system is asked for its addresses so often.
 const LOOK_AROUND: Duration = Duration::from_secs(15);
+/// Players are told this when the server ends.
+const GOODBYE: &str = "its operator has ended it; it may be back soon";
+
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +46,10 @@ pub enum StartError {
     /// The socket of the status page cannot be opened.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The operators' socket cannot be opened.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// There is no key, or no randomness for the seed.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -64,6 +73,12 @@ impl std::fmt::Debug for LobbyServer {
 }
 
 struct SharedToken(Secret<String>);
+
+/// Returns what checks the tokens of logins by these settings, if anything does.
+fn token_check(settings: &Settings) -> Option<Box<dyn TokenCheck>> {
+    let token = settings.token.clone()?;
+    Some(Box::new(SharedToken(token)))
+}
 
 impl TokenCheck for SharedToken {
     fn check(
@@ -142,6 +157,10 @@ impl LobbyServer {
         let (handle, asked) = Handle::new(waker);
         let http =
             if self.settings.no_http { None } else { Some(Http::start(self.settings.http, handle.clone())?) };
+        #[cfg(unix)]
+        let admin = self.settings.admin_socket.as_deref();
+        #[cfg(unix)]
+        let admin = admin.map(|path| Admin::start(path, handle.clone())).transpose()?;
         let about = sockets.iter().map(|bound| bound.about);
         let about = about.chain(listeners.iter().map(|listener| listener.about)).collect();
         let tcp = listeners.iter().map(|listener| listener.about.local).collect();
@@ -156,13 +175,18 @@ impl LobbyServer {
         if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             server.set_time_of_day(Instant::now(), since.as_secs());
         }
-        if let Some(check) = self.token_check {
+        let own_token_check = self.token_check.is_some();
+        if let Some(check) = self.token_check.or_else(|| token_check(&self.settings)) {
             server.set_token_check(check);
-        } else if let Some(token) = self.settings.token.clone() {
-            server.set_token_check(Box::new(SharedToken(token)));
         }
         let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), server.public_key());
         Ok(BoundServer {
+            #[cfg(unix)]
+            admin,
+            settings: self.settings,
+            own_token_check,
+            start: Instant::now(),
+            ends_at: None,
             poll,
             sockets,
             streams,
@@ -195,11 +219,20 @@ impl LobbyServer {
 
 /// This is a server with open sockets.
 pub struct BoundServer {
+    #[cfg(unix)]
+    admin: Option<Admin>,
+    /// These settings are in force.
+    settings: Settings,
+    /// The program that embeds the server checks tokens itself.
+    own_token_check: bool,
+    start: Instant,
+    /// The server ends at this time, since it was asked to.
+    ends_at: Option<Instant>,
     poll: Poll,
     sockets: Vec<Bound>,
     streams: Streams,
     server: Server,
-    asked: Receiver<Reply>,
+    asked: Receiver<Task>,
     handle: Handle,
     http: Option<Http>,
     addresses: Addresses,
@@ -230,12 +263,11 @@ impl BoundServer {
     /// # Errors
     /// When the poller breaks.
     pub fn run(mut self) -> std::io::Result<()> {
-        let start = Instant::now();
         let mut registry = MemoryRegistry::new();
         let mut events = Events::with_capacity(64);
         let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
-        let mut look_around = start;
+        let mut look_around = Instant::now();
         let alarm = Alarm::new(self.handle.waker());
         loop {
             let now = Instant::now();
@@ -247,9 +279,8 @@ impl BoundServer {
             let wait = if reading.is_some_and(|at| at <= now) || self.streams.is_ready() {
                 Some(Duration::ZERO)
             } else {
-                let due =
-                    [self.server.poll_timeout(), self.streams.poll_timeout(), reading, Some(look_around)];
-                let due = due.into_iter().flatten().min();
+                let due = [self.server.poll_timeout(), self.streams.poll_timeout(), reading, self.ends_at];
+                let due = due.into_iter().flatten().chain([look_around]).min();
                 due.map(|due| due.saturating_duration_since(now).max(guard.least_wait()))
             };
             alarm.set(now, wait);
@@ -284,23 +315,60 @@ impl BoundServer {
                     );
                 }
             }
-            let stop = self.handle.is_stopped();
+            while let Ok(task) = self.asked.try_recv() {
+                task(&mut self, now);
+            }
+            let stop = self.is_over(now);
             if stop {
-                self.server.stop(now, "the lobby server stops");
+                self.server.stop(now, GOODBYE);
             }
             self.drain(&mut registry);
             self.streams.flush(now);
-            while let Ok(reply) = self.asked.try_recv() {
-                reply(self.status(now, start));
-            }
             if stop {
                 drop(self.http.take());
+                #[cfg(unix)]
+                drop(self.admin.take());
                 return Ok(());
             }
         }
     }
 
-    fn status(&self, now: Instant, start: Instant) -> Status {
+    /// Returns whether the end has come: asked for at once, or no later than the rooms' own.
+    fn is_over(&mut self, now: Instant) -> bool {
+        if self.handle.is_draining() && self.ends_at.is_none() {
+            self.ends_at = Some(now + Duration::from_secs(self.settings.drain_s));
+            tracing::info!(
+                players = self.server.gauges().sessions,
+                seconds = self.settings.drain_s,
+                "nobody is let in any more; the end comes when no player is left, and no later than this"
+            );
+            self.server.drain(now, GOODBYE);
+        }
+        self.handle.is_stopped() || self.ends_at.is_some_and(|end| end <= now || self.server.is_empty())
+    }
+
+    /// Goes by these settings, as far as that needs no new sockets.
+    pub(crate) fn reconfigure(&mut self, now: Instant, settings: Settings) {
+        self.server.reconfigure(now, settings.server());
+        self.streams.reconfigure(&settings);
+        if !self.own_token_check {
+            self.server.replace_token_check(token_check(&settings));
+        }
+        self.settings = settings;
+    }
+
+    /// Returns the settings in force.
+    #[cfg(unix)]
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the core.
+    pub(crate) fn core(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    pub(crate) fn status(&self, now: Instant) -> Status {
         Status {
             counters: self.server.counters(),
             gauges: self.server.gauges(),
@@ -311,7 +379,9 @@ impl BoundServer {
             log_dropped: self.log_losses.dropped(),
             log_limited: self.log_losses.limited(),
             findings: self.server.findings(now),
-            uptime: start.elapsed(),
+            takes_players: self.server.takes_players(),
+            public_key: self.addresses.public_key,
+            uptime: self.start.elapsed(),
         }
     }
 

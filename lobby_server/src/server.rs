@@ -12,6 +12,7 @@ mod context;
 mod counters;
 mod dispatch;
 mod matches;
+pub(crate) mod operator;
 mod rooms;
 mod roster;
 mod sockets;
@@ -40,6 +41,7 @@ use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId,
 use context::Context;
 pub use counters::{Counters, Gauges};
 use matches::Matches;
+pub use operator::{NotOne, PlayerRow, RoomRow};
 use rooms::{Others, Rooms};
 use roster::{Roster, RosterKeys};
 use sockets::{Incoming, Route};
@@ -277,6 +279,7 @@ impl Server {
             Timer::Guesses(room) => rooms.tell_guesses(others, room),
             Timer::Lines => rooms.tell_lines(others),
             Timer::Pairs(room) => rooms.pair_up(others, room),
+            Timer::SeeOff => self.see_off(),
         }
     }
 

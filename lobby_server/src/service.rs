@@ -8,15 +8,15 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lobby_server::check;
 use lobby_server::log::Log;
+use lobby_server::{Settings, check};
 use windows_service::service::{
     ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
 };
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 use windows_service::{define_windows_service, service_dispatcher};
 
-use super::{Cli, Mode, bind, fail, ready, settings};
+use super::{Cli, Mode, bind, fail, key_file, ready};
 
 /// The manager takes no notice of it: it knows the service by the name that it was made with.
 const NAME: &str = "lobby_server";
@@ -76,8 +76,15 @@ fn serve_until(
         Some(file) => Box::new(OpenOptions::new().append(true).create(true).open(file)?),
         None => Box::new(io::sink()),
     };
-    let log = Log::start(output, cli.log_json).map_err(|error| error as Box<dyn std::error::Error>)?;
-    let result = settings(cli).and_then(|(settings, key_file)| {
+    let settings = Settings::load(cli.config.as_deref(), &cli.flags);
+    let (json, filter) = match &settings {
+        Ok(settings) => (settings.log_json, settings.log.as_str()),
+        // The log is where the reason is to be read.
+        Err(_) => (cli.flags.log_json, "info"),
+    };
+    let log = Log::start(output, json, filter).map_err(|error| error as Box<dyn std::error::Error>)?;
+    let result = settings.map_err(Into::into).and_then(|settings| {
+        let key_file = key_file(&settings)?;
         let bound = bind(settings, &key_file, log.losses())?;
         tracing::info!("{}", ready(&bound));
         tell(status, ServiceState::Running, ServiceExitCode::NO_ERROR);

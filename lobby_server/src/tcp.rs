@@ -132,6 +132,12 @@ impl Streams {
         })
     }
 
+    /// Takes other limits of one address and of the time for a login.
+    pub(crate) fn reconfigure(&mut self, settings: &Settings) {
+        self.max_per_address = settings.max_tcp_per_address;
+        self.login = Duration::from_secs(settings.tcp_login_timeout_s);
+    }
+
     /// Counts the connections at present.
     pub(crate) fn len(&self) -> usize {
         self.connections.len()

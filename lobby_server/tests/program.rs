@@ -43,11 +43,15 @@ fn the_ready_line_says_where_the_server_is_and_sigterm_ends_it_cleanly() {
         .unwrap();
     assert!(printed.status.success());
     assert_eq!(String::from_utf8(printed.stdout).unwrap().trim(), key);
+    let where_from = String::from_utf8(printed.stderr).unwrap();
+    assert!(where_from.contains(directory.path().join("key").to_str().unwrap()), "{where_from}");
     assert_eq!(lobby_server::key::printed(&player.server_key), key);
 
     assert!(get(server.http(), "/health").starts_with("HTTP/1.1 200"));
     assert!(get(server.http(), "/metrics").contains("\nlobby_sessions 1\n"));
     assert!(get(server.http(), "/").contains("Players logged in<td>1"));
+    assert!(get(server.http(), "/metrics").contains(&format!("\nlobby_key_info{{key=\"{key}\"}} 1\n")));
+    assert!(get(server.http(), "/").contains(&key), "the key in use, for who wants to pin it");
     assert!(get(server.http(), "/nothing").starts_with("HTTP/1.1 404"));
 
     let output = server.stop("-TERM");
@@ -266,4 +270,31 @@ fn a_setting_out_of_range_is_one_line_with_the_rule() {
         assert_eq!(output.status.code(), Some(1));
         assert!(error.lines().count() == 1 && error.contains(rule), "{error}");
     }
+}
+
+/// The trap: a server runs with a key file of its own, and `key` beside it finds, or makes, another one.
+#[cfg(target_os = "linux")]
+#[test]
+fn key_beside_a_running_server_with_another_key_file_does_not_show_the_wrong_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let (home, http) = (directory.path().join("home"), server.http().to_string());
+    let run = |arguments: &[&str]| {
+        let mut command = program();
+        command.env("HOME", &home).env_remove("XDG_DATA_HOME");
+        command.args(["key", "--http", &http]).args(arguments).output().unwrap()
+    };
+    let none = run(&[]);
+    assert!(!none.status.success() && none.stdout.is_empty(), "there is none, and none is made: {none:?}");
+    let made = run(&["--new"]);
+    assert!(made.status.success());
+    assert!(String::from_utf8_lossy(&made.stderr).contains("that runs here"), "{made:?}");
+    // Now there are two, and who names none gets none.
+    let other = run(&[]);
+    let error = String::from_utf8_lossy(&other.stderr);
+    assert!(!other.status.success() && other.stdout.is_empty() && error.contains("--key-file"), "{error}");
+    let key = server.ready.trim().rsplit("key ").next().unwrap();
+    assert!(error.contains(key), "the running one is said: {error}");
+    let meant = run(&["--key-file", directory.path().join("key").to_str().unwrap()]);
+    assert_eq!(String::from_utf8(meant.stdout).unwrap().trim(), key);
 }

@@ -271,8 +271,10 @@ fn a_taken_tcp_port_is_said_with_what_to_do_and_tcp_can_be_left_off() {
 fn check_says_what_to_open_for_tcp() {
     let bind = vec!["127.0.0.1:0".parse().unwrap()];
     let settings = Settings { bind, no_http: true, ..Settings::default() };
-    let text = lobby_server::check::check(settings.clone()).unwrap().text;
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key");
+    let text = lobby_server::check::check(settings.clone(), &key).unwrap().text;
     assert!(text.contains("let TCP in to port") && text.contains("/tcp"), "{text}");
-    let text = lobby_server::check::check(Settings { no_tcp: true, ..settings }).unwrap().text;
+    let text = lobby_server::check::check(Settings { no_tcp: true, ..settings }, &key).unwrap().text;
     assert!(text.contains("tcp: off") && !text.contains("/tcp"), "{text}");
 }

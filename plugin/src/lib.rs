@@ -142,10 +142,10 @@ pub use handoff::{PendingSocket, PunchedSocket};
 pub use interfaces::Interfaces;
 pub use link::TraversalLink;
 pub use messages::outcomes::{
-    HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged,
-    PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
-    QueueChanged, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed, SizeChanged,
-    TraversalFailed, WrongPasswords,
+    Announcement, HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MembersChanged, NatChanged,
+    PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
+    PortMappingChanged, QueueChanged, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
+    SizeChanged, TraversalFailed, WrongPasswords,
 };
 pub use messages::requests::{
     AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer,

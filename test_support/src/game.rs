@@ -70,6 +70,7 @@ impl Game {
         game.watch::<MembersChanged>();
         game.watch::<RoomChanged>();
         game.watch::<HostMigrated>();
+        game.watch::<Announcement>();
         game.watch::<SizeChanged>();
         game.app.finish();
         game.app.cleanup();

@@ -14,13 +14,14 @@ use traversal_core::wire::session::ClientSession;
 use crate::login::log_in;
 use crate::receive_from;
 
-/// Returns a command for the built server, with its output piped and without settings from the environment.
+/// Returns a command for the built server, with its output piped and without settings from the environment, but that it
+/// ends at once when it is told to: players of tests do not leave by themselves.
 pub fn program() -> Command {
     let mut command = Command::new(crate::program("lobby_server"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOBBY_") || name == "RUST_LOG") {
         command.env_remove(name);
     }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("LOBBY_DRAIN_S", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -29,8 +30,11 @@ pub fn program_after(shell: &str) -> Command {
     let wrapped = program();
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]).arg(wrapped.get_program());
-    for (name, _) in wrapped.get_envs() {
-        command.env_remove(name);
+    for (name, value) in wrapped.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command

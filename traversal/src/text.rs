@@ -27,6 +27,8 @@ pub const MAX_NAME: usize = 48;
 pub const MAX_ROOM_NAME: usize = 64;
 /// A reason that a player may give another has so many bytes at the most.
 pub const MAX_REASON: usize = 200;
+/// An operator's announcement has so many bytes at the most: it goes into one datagram of 1,200.
+pub const MAX_ANNOUNCEMENT: usize = 800;
 /// A room's metadata as a whole (keys and values) has so many bytes at the most.
 pub const MAX_METADATA: usize = 384;
 /// The name of a quick match's mode has so many bytes at the most.
@@ -57,6 +59,9 @@ pub const ROOM_NAME: Rule =
 pub const CODE: Rule = Rule { what: "room code", chars: 16, bytes: 16, empty: true };
 /// This rule is for the reason why somebody was refused, put out or left.
 pub const REASON: Rule = Rule { what: "reason", chars: 160, bytes: MAX_REASON, empty: true };
+/// This rule is for what an operator tells all players of a game.
+pub const ANNOUNCEMENT: Rule =
+    Rule { what: "announcement", chars: 400, bytes: MAX_ANNOUNCEMENT, empty: false };
 /// This is the rule of a quick match's mode.
 pub const MODE: Rule = Rule { what: "mode of a quick match", chars: MAX_MODE, bytes: MAX_MODE, empty: true };
 /// This is the rule of a game's id.
@@ -319,6 +324,16 @@ pub(crate) fn read_code<'de, D: Deserializer<'de>>(from: D) -> Result<String, D:
 /// Reads a reason in a message, and cleans it.
 pub(crate) fn read_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| REASON.clean(&text))
+}
+
+/// Reads an announcement in a message, and cleans it.
+pub(crate) fn read_announcement<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| ANNOUNCEMENT.clean(&text))
+}
+
+/// Returns a reason as it stands behind a sentence: with a colon, or nothing where there is none.
+pub(crate) fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 /// Reads a game's id in a message, as it is told back.

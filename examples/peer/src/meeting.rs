@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use bevy_ecs::prelude::*;
 use bevy_traversal::{
-    CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink,
-    LobbyState, Members, QueueChanged, QueueStatus, QuickMatch, RefusePeer, RequestError, RequestFailed,
-    RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError, WrongPasswords,
+    Announcement, CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed,
+    LobbyLink, LobbyState, Members, QueueChanged, QueueStatus, QuickMatch, RefusePeer, RequestError,
+    RequestFailed, RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError,
+    WrongPasswords,
 };
 use headless::Output;
 use serde_json::json;
@@ -77,6 +78,7 @@ fn lobby_reason(error: &TraversalError) -> &'static str {
             "key-changed"
         }
         TraversalError::Lobby(L::Replaced) => "replaced",
+        TraversalError::Lobby(L::PutOut { .. }) => "put-out",
         TraversalError::Lobby(L::OtherProtocol { .. }) => "other-protocol",
         TraversalError::Lobby(L::Refused(_)) => "refused",
         TraversalError::Lobby(_) => "lost",
@@ -96,6 +98,7 @@ pub(crate) fn room(
     mut left: MessageReader<RoomLeft>,
     mut failed: MessageReader<RequestFailed>,
     (mut requested, mut wrong_passwords): (MessageReader<JoinRequested>, MessageReader<WrongPasswords>),
+    mut announced: MessageReader<Announcement>,
     mut refuse: MessageWriter<RefusePeer>,
 ) {
     session.room_pending |= entered.read().count() > 0;
@@ -130,6 +133,9 @@ pub(crate) fn room(
     }
     for WrongPasswords { in_last_minute } in wrong_passwords.read() {
         output.event("wrong_passwords", json!({"in_last_minute": in_last_minute}));
+    }
+    for Announcement { text } in announced.read() {
+        output.event("announcement", json!({"text": text}));
     }
     for JoinRequested { join, player } in requested.read() {
         output.event("request", json!({"peer": player.name, "player": player.id.to_string()}));

@@ -28,7 +28,7 @@ pub(crate) fn server_frame(u: &mut Unstructured<'_>, known: &Known) -> Result<Fr
         },
         _ if u.ratio(1, 4)? => Frame::Goodbye {
             reason: text(u)?,
-            why: *u.choose(&[Farewell::Leaving, Farewell::Token, Farewell::Replaced])?,
+            why: *u.choose(&[Farewell::Leaving, Farewell::Token, Farewell::Replaced, Farewell::PutOut])?,
         },
         _ => Frame::ProbeSeen { tag, observed },
     })

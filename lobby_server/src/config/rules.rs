@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use tracing_subscriber::EnvFilter;
 use traversal_core::text;
 use traversal_core::wire::message::MAX_TOKEN;
 
@@ -28,6 +29,8 @@ const TCP_LOGIN_TIMEOUT: RangeInclusive<u64> = 1..=120;
 /// No pool of a NAT is wider than the blocks that registries gave out: /8 of IPv4, /16 of IPv6.
 const MASK_V4: RangeInclusive<u64> = 8..=32;
 const MASK_V6: RangeInclusive<u64> = 16..=128;
+/// Who waits longer than an hour for players to finish waits for good.
+const DRAIN: RangeInclusive<u64> = 0..=3600;
 
 fn wrong(text: String) -> ConfigError {
     ConfigError::Value(text)
@@ -56,6 +59,7 @@ fn numbers(settings: &Settings) -> Result<(), ConfigError> {
     number("max_queued_per_address", settings.max_queued_per_address as u64, MANY)?;
     number("same_nat_mask_v4", settings.same_nat_mask_v4.into(), MASK_V4)?;
     number("same_nat_mask_v6", settings.same_nat_mask_v6.into(), MASK_V6)?;
+    number("drain_s", settings.drain_s, DRAIN)?;
     if settings.relay_total_kilobytes_per_s < settings.relay_kilobytes_per_s {
         return Err(wrong(format!(
             "relay_total_kilobytes_per_s is {}: at least relay_kilobytes_per_s ({}), or no side could use what it may",
@@ -68,6 +72,12 @@ fn numbers(settings: &Settings) -> Result<(), ConfigError> {
 fn texts(settings: &Settings) -> Result<(), ConfigError> {
     if settings.registry != "memory" {
         return Err(wrong("registry: this build knows only \"memory\"".into()));
+    }
+    if cfg!(not(unix)) && settings.admin_socket.is_some() {
+        return Err(wrong("admin_socket: this system has no Unix sockets; leave it out".into()));
+    }
+    if let Err(error) = EnvFilter::try_new(&settings.log) {
+        return Err(wrong(format!("log \"{}\": {error}", settings.log.escape_debug())));
     }
     if let Some(token) = &settings.token
         && !(1..=MAX_TOKEN).contains(&token.len())
@@ -194,7 +204,9 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 31] = [
+        let cases: [(Change, &str); 33] = [
+            (|s| s.drain_s = 3601, "drain_s is 3601: from 0 to 3600"),
+            (|s| s.log = "lobby_server=loud".into(), "log \"lobby_server=loud\""),
             (|s| s.registry = "redis://x".into(), "memory"),
             (|s| s.session_timeout_s = 9, "10 to 600"),
             (|s| s.keep_seat_s = 601, "10 to 600"),
@@ -255,6 +267,10 @@ mod tests {
         assert!(numbers.len() >= 12, "{numbers:?}");
         for key in numbers {
             for value in [0, i64::MAX] {
+                // Not to wait is a choice.
+                if key == "drain_s" && value == 0 {
+                    continue;
+                }
                 let settings = figment::Figment::from(Serialized::defaults(Settings::default()))
                     .merge(Toml::string(&format!("{key} = {value}")))
                     .extract::<Settings>();

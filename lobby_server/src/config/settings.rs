@@ -6,41 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
-use serde::{Deserialize, Deserializer, Serialize};
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::{Dict, Value};
+use serde::{Deserialize, Serialize};
 use traversal_core::Secret;
 use traversal_core::address::canonical;
 
 use super::rules;
+use super::sources::{Environment, nearest, one_or_many, secret};
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
 use crate::relay::RelayMode;
-
-/// Reads one value or a list; in the environment and in TOML, a string with commas serves too.
-fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        Many(Vec<String>),
-        One(String),
-    }
-    let items = match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::Many(items) => items,
-        OneOrMany::One(text) => text.split(',').map(String::from).collect(),
-    };
-    items
-        .iter()
-        .map(|item| item.trim())
-        .filter(|item| !item.is_empty())
-        .map(|item| {
-            item.parse().map_err(|error| serde::de::Error::custom(format_args!("\"{item}\": {error}")))
-        })
-        .collect()
-}
 
 /// These are all settings of the program. The fields are the keys of the configuration file; in upper case behind
 /// `LOBBY_` they are environment variables.
@@ -76,6 +51,7 @@ pub struct Settings {
     #[serde(deserialize_with = "one_or_many")]
     pub games: Vec<String>,
     /// Only players who show this token may log in; unset, the default: everybody may.
+    #[serde(deserialize_with = "secret")]
     pub token: Option<Secret<String>>,
     /// This says whether players may play over this server: `allow`, `only` (their addresses never leave it) or
     /// `never`.
@@ -120,6 +96,14 @@ pub struct Settings {
     pub same_nat_mask_v4: u8,
     /// See [`ServerConfig::same_nat_mask_v6`].
     pub same_nat_mask_v6: u8,
+    /// The log has this, as in `RUST_LOG`, which wins over it (default `info`).
+    pub log: String,
+    /// This says whether the log, and the line that says where the server is, are JSON (default: no).
+    pub log_json: bool,
+    /// The server's user and root may ask a running server, and have it do things, at this Unix socket (default: nobody may).
+    pub admin_socket: Option<PathBuf>,
+    /// The end waits so many seconds for running rooms (default 10; 0: it does not).
+    pub drain_s: u64,
 }
 
 impl Default for Settings {
@@ -156,43 +140,19 @@ impl Default for Settings {
             max_queued_per_address: core.max_queued_per_address,
             same_nat_mask_v4: core.same_nat_mask_v4,
             same_nat_mask_v6: core.same_nat_mask_v6,
+            log: String::from("info"),
+            log_json: false,
+            admin_socket: None,
+            drain_s: 10,
         }
     }
 }
 
-/// These keys may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-pub(crate) const KEYS: [&str; 30] = [
-    "bind",
-    "second_address",
-    "second_port",
-    "public_address",
-    "second_public_address",
-    "http",
-    "no_http",
-    "registry",
-    "key_file",
-    "games",
-    "token",
-    "relay",
-    "relay_games",
-    "relay_kilobytes_per_s",
-    "relay_total_kilobytes_per_s",
-    "relay_lifetime_s",
-    "stun",
-    "no_tcp",
-    "max_tcp",
-    "max_tcp_per_address",
-    "tcp_login_timeout_s",
-    "session_timeout_s",
-    "keep_seat_s",
-    "max_sessions",
-    "max_sessions_per_address",
-    "max_rooms",
-    "max_rooms_per_address",
-    "max_queued_per_address",
-    "same_nat_mask_v4",
-    "same_nat_mask_v6",
-];
+/// Gives all keys, with their defaults.
+pub(crate) fn defaults() -> Dict {
+    let value = Value::serialize(Settings::default()).ok();
+    value.and_then(Value::into_dict).unwrap_or_default()
+}
 
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -201,9 +161,26 @@ pub enum ConfigError {
     /// The file, a variable or a flag cannot be read.
     #[error("the configuration cannot be read")]
     Read(#[from] Box<figment::Error>),
+    /// A key or a variable is no setting.
+    #[error("configuration: {name} in {place} is no setting{}", advice(.nearest.as_ref()))]
+    Unknown {
+        /// The key or variable has this name.
+        name: String,
+        /// It stands in this file, or in the environment.
+        place: String,
+        /// This setting has a name like it, if there is one.
+        nearest: Option<String>,
+    },
     /// A value makes no sense.
     #[error("configuration: {0}")]
     Value(String),
+}
+
+fn advice(nearest: Option<&String>) -> String {
+    match nearest {
+        Some(name) => format!("; the nearest is {name}"),
+        None => String::from("; lobby.example.toml and docs/hosting.md have them all"),
+    }
 }
 
 impl Settings {
@@ -212,12 +189,19 @@ impl Settings {
     /// # Errors
     /// When the file is not there or a value cannot be read.
     pub fn load(file: Option<&Path>, flags: impl Serialize) -> Result<Self, ConfigError> {
+        Self::from_sources(file, &Environment::read(), flags)
+    }
+
+    fn from_sources(
+        file: Option<&Path>,
+        environment: &Environment,
+        flags: impl Serialize,
+    ) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment = figment.merge(Env::prefixed("LOBBY_").only(&KEYS));
-        Self::read(&figment.merge(Serialized::defaults(flags)))
+        Self::read(&figment.merge(environment).merge(Serialized::defaults(flags)))
     }
 
     /// Returns what a file with this text and flags say, without the environment.
@@ -228,7 +212,14 @@ impl Settings {
     }
 
     fn read(figment: &Figment) -> Result<Self, ConfigError> {
-        let mut settings: Self = figment.extract().map_err(Box::new)?;
+        let known = defaults();
+        for key in figment.extract::<Dict>().map_err(Box::new)?.into_keys() {
+            if !known.contains_key(&key) {
+                return Err(unknown(figment, &key, &known));
+            }
+        }
+        // "yes", 1 and "on" are true, and "3478" is a number.
+        let mut settings: Self = figment.extract_lossy().map_err(Box::new)?;
         settings.make_canonical();
         settings.validate()?;
         Ok(settings)
@@ -291,6 +282,26 @@ impl Settings {
     }
 }
 
+fn unknown(figment: &Figment, key: &str, known: &Dict) -> ConfigError {
+    let nearest = nearest(key, known.keys());
+    match figment.find_metadata(key) {
+        // Only files have one.
+        Some(metadata) if metadata.source.is_some() => ConfigError::Unknown {
+            name: format!("\"{}\"", key.escape_debug()),
+            place: metadata.source.as_ref().map(ToString::to_string).unwrap_or_default(),
+            nearest: nearest.map(|name| format!("\"{name}\"")),
+        },
+        _ => {
+            let variable = |key: &str| format!("LOBBY_{}", key.to_uppercase());
+            ConfigError::Unknown {
+                name: variable(key),
+                place: String::from("the environment"),
+                nearest: nearest.map(|name| variable(name)),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,18 +334,68 @@ mod tests {
         std::fs::write(&file, "bund = \"127.0.0.1:0\"\n").unwrap();
         let error = Settings::load(Some(&file), Flags { http: None }).unwrap_err();
         let text = crate::check::chain(&error);
-        assert!(text.contains("bund"), "{text}");
+        assert!(text.contains("\"bund\"") && text.contains("the nearest is \"bind\""), "{text}");
+        assert!(text.contains("lobby.toml"), "{text}");
         assert!(Settings::load(Some(&directory.path().join("none.toml")), Flags { http: None }).is_err());
     }
 
+    fn environment(variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Settings::from_sources(None, &Environment::of(variables), Flags { http: None })
+    }
+
     #[test]
-    fn every_setting_can_stand_in_the_environment() {
-        let value = figment::value::Value::serialize(Settings::default()).unwrap();
-        let mut keys: Vec<String> = value.into_dict().unwrap().into_keys().collect();
-        let mut known = KEYS.map(String::from).to_vec();
-        keys.sort();
-        known.sort();
-        assert_eq!(keys, known);
+    fn the_environment_is_read_as_people_write_it() {
+        let settings = environment(&[
+            ("LOBBY_TOKEN", "0012345"),
+            ("LOBBY_NO_TCP", "1"),
+            ("LOBBY_NO_HTTP", "yes"),
+            ("LOBBY_STUN", "Off"),
+            ("LOBBY_GAMES", "7, chess"),
+            ("LOBBY_BIND", "[::1]:3478,127.0.0.1:3478"),
+            ("LOBBY_SECOND_PORT", "5000"),
+            ("LOBBY_RELAY", "never"),
+            ("LOBBY_RELAY_GAMES", "{chess=\"only\"}"),
+            ("LOBBY_CONFIG", "read elsewhere"),
+            ("LOBBY_SERVICE_HOST", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ])
+        .unwrap();
+        assert_eq!(settings.token.as_ref().map(|token| token.as_str()), Some("0012345"));
+        assert!(settings.no_tcp && settings.no_http && !settings.stun);
+        assert_eq!(settings.games, ["7", "chess"]);
+        assert_eq!(settings.bind, ["[::1]:3478".parse().unwrap(), "127.0.0.1:3478".parse().unwrap()]);
+        assert_eq!((settings.second_port, settings.relay), (Some(5000), RelayMode::Never));
+        assert_eq!(settings.relay_games["chess"], RelayMode::Only);
+        for (name, value, said) in [
+            (
+                "LOBBY_MAX_SESSION",
+                "5",
+                "LOBBY_MAX_SESSION in the environment is no setting; the nearest is LOBBY_MAX_SESSIONS",
+            ),
+            ("LOBBY_NO_TCP", "maybe", "LOBBY_NO_TCP"),
+            ("LOBBY_SECOND_PORT", "first", "LOBBY_SECOND_PORT"),
+            ("LOBBY_COLOUR", "red", "lobby.example.toml"),
+            ("LOBBY_TOKEN", "", "leave it out"),
+        ] {
+            let text = crate::check::chain(&environment(&[(name, value)]).unwrap_err());
+            assert!(text.contains(said), "{name}={value}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_say_numbers_and_truth_in_quotes_and_texts_without() {
+        let read = |text: &str| {
+            let figment = Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(text));
+            Settings::read(&figment)
+        };
+        let settings =
+            read("token = 12345\nno_tcp = \"yes\"\nstun = 0\nmax_rooms = \"7\"\ngames = [1, \"b\"]").unwrap();
+        assert_eq!(settings.token.as_ref().map(|token| token.as_str()), Some("12345"));
+        assert!(settings.no_tcp && !settings.stun);
+        assert_eq!((settings.max_rooms, settings.games), (7, vec!["1".into(), "b".into()]));
+        let text = crate::check::chain(&read("token = 1.50").unwrap_err());
+        assert!(text.contains("quotes"), "what was written is not known any more: {text}");
     }
 
     #[test]
@@ -342,7 +403,7 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("lobby.example.toml");
         assert_eq!(Settings::load(Some(&file), Flags { http: None }).unwrap(), Settings::default());
         let text = std::fs::read_to_string(file).unwrap();
-        for key in KEYS {
+        for key in defaults().keys() {
             assert!(text.contains(key), "{key} is missing");
         }
     }

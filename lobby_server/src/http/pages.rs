@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::key::printed;
 use crate::status::Status;
 use crate::surroundings::Finding;
 
@@ -112,7 +113,20 @@ pub(super) fn metrics(status: &Status) -> String {
         let here = status.findings.iter().any(|finding| finding.name() == name);
         let _ = writeln!(out, "lobby_surroundings{{finding=\"{name}\"}} {}", u8::from(here));
     }
+    key(&mut out, status);
     out
+}
+
+/// Writes the key as the value of a label: that is where Prometheus has texts.
+fn key(out: &mut String, status: &Status) {
+    let _ = write!(
+        out,
+        "# HELP lobby_key_info 1: the server's public key, which games pin.\n# TYPE lobby_key_info gauge\n\
+         lobby_key_info{{key=\"{}\"}} 1\n# HELP lobby_ready 1: the server takes new players.\n\
+         # TYPE lobby_ready gauge\nlobby_ready {}\n",
+        printed(&status.public_key),
+        u8::from(status.takes_players)
+    );
 }
 
 pub(super) fn page(status: &Status) -> String {
@@ -125,6 +139,7 @@ pub(super) fn page(status: &Status) -> String {
         let strength = if finding.is_serious() { "strong" } else { "span" };
         let _ = write!(out, "<p><{strength}>{finding}</{strength}>");
     }
+    let _ = write!(out, "<p>Key to pin in games: <code>{}</code>", printed(&status.public_key));
     out.push_str("<table>");
     for (_, help, value, _) in numbers(status) {
         let _ = write!(out, "<tr><td>{help}<td>{value}");
@@ -180,6 +195,8 @@ mod tests {
             tcp_connections: 0,
             log_dropped: 0,
             log_limited: 0,
+            takes_players: true,
+            public_key: [0; 32],
             findings: vec![Finding::OneAddress { address: "172.17.0.1".parse().unwrap(), players: 5 }],
             uptime: Duration::from_secs(1),
         };

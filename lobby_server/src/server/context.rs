@@ -31,6 +31,8 @@ pub(super) struct Context {
     pub(super) incoming: Incoming,
     /// The server ends: it lets nobody in any more.
     pub(super) stopping: bool,
+    /// The server ends soon: it lets nobody in any more, and players are told this when they have nothing to finish.
+    pub(super) draining: Option<String>,
     /// These are datagrams that wait to be sent.
     pub(super) transmits: VecDeque<ServerTransmit>,
     /// These commands wait for the registry.
@@ -55,9 +57,15 @@ impl Context {
             counters: Counters::default(),
             incoming: Incoming::default(),
             stopping: false,
+            draining: None,
             transmits: VecDeque::new(),
             commands: VecDeque::new(),
         }
+    }
+
+    /// Returns whether nobody is let in any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.stopping || self.draining.is_some()
     }
 
     /// The time since the server was made.

@@ -22,7 +22,7 @@ use crate::config::ServerConfig;
 use crate::ids::{PlanId, Sides};
 use crate::matchmaking::{Pairing, Party, choose, nats, plans, public_addresses, replans};
 use crate::outcomes::Outcomes;
-use crate::relay::Relay;
+use crate::relay::{Relay, RelayLimits};
 use crate::rendezvous::Rendezvous;
 use crate::searches::Searches;
 use keeping::KeptMatches;
@@ -47,6 +47,11 @@ impl Matches {
             kept: BTreeMap::new(),
             outcomes: Outcomes::new(),
         }
+    }
+
+    /// Has the relay keep to these limits.
+    pub(crate) fn set_relay_limits(&mut self, limits: RelayLimits) {
+        self.relay.set_limits(limits);
     }
 
     /// Brings two players together.

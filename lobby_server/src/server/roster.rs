@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use traversal_core::Identity;
 use traversal_core::id::PlayerId;
 use traversal_core::wire::handshake::ServerHandshake;
-use traversal_core::wire::message::{Farewell, Frame};
+use traversal_core::wire::message::{Farewell, Frame, ToPlayer};
 use traversal_core::wire::port_report::ReportKey;
 use traversal_core::wire::secret::MacKey;
 
@@ -121,6 +121,34 @@ impl Roster {
     /// Has every login's token checked.
     pub(crate) fn use_token_check(&mut self, check: Box<dyn TokenCheck>) {
         self.token_check = Some(check);
+    }
+
+    /// Has every later login's token checked by this, if by anything.
+    pub(crate) fn replace_token_check(&mut self, check: Option<Box<dyn TokenCheck>>) {
+        self.token_check = check;
+    }
+
+    /// Returns whether there is no session, half-open ones aside.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.players.is_empty()
+    }
+
+    /// Returns all players who are logged in.
+    pub(crate) fn player_ids(&self) -> Vec<PlayerId> {
+        self.players.keys().copied().collect()
+    }
+
+    /// Returns the sessions of players who are in no room, nor on their way into one.
+    pub(crate) fn idle_sessions(&self) -> Vec<SessionId> {
+        let idle = |player: &&Player| player.membership.room().is_none() && player.busy.is_none();
+        self.players.values().filter(idle).map(|player| player.session).collect()
+    }
+
+    /// Sends a session this, once, at once.
+    pub(crate) fn say(&mut self, cx: &mut Context, id: SessionId, frame: &Frame<ToPlayer>) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        client.session.send_once(cx.now, frame);
+        self.hand_over_datagrams(cx, id);
     }
 
     /// Returns whether a player is logged in over this connection.

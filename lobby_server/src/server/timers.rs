@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Lines,
     /// The members of a room who have no match with their host get one.
     Pairs(RoomId),
+    /// Players who have nothing to finish are sent away, since the server ends.
+    SeeOff,
 }
 
 /// These are deadlines in order; there is one for each key.

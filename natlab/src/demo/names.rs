@@ -185,6 +185,7 @@ fn news(body: &ToPlayer) -> &'static str {
         ToPlayer::NoRelay { .. } => "no relay for the match",
         ToPlayer::KickNotes { .. } => "who may not come back",
         ToPlayer::WrongPasswords { .. } => "somebody tries passwords",
+        ToPlayer::Announcement { .. } => "words of the operator",
         ToPlayer::HostInQuestion { .. } => "perhaps the host is gone",
         ToPlayer::HostChanged { .. } => "the room has another host",
         _ => "other news",

@@ -135,6 +135,9 @@ impl Run<'_> {
             "--key-file".into(),
             self.settings.log_dir.join("lobby.key").display().to_string(),
             "--no-http".into(),
+            // Players that were killed do not log out, and nobody is to wait for them.
+            "--drain".into(),
+            "0".into(),
         ];
         self.start(Who::Lobby, program, &arguments)?;
         // A script may start it anew: then it takes its time while others do what they do.

@@ -8,7 +8,8 @@ use natlab::player::Player;
 use traversal_core::id::{JoinId, RoomId};
 use traversal_core::text::{METADATA_VALUE, NAME, REASON, ROOM_NAME, Rule};
 use traversal_core::wire::message::{
-    Farewell, Frame, PlayerInfo, RequestError, RoomEnd, RoomInfo, RoomSummary, ToPlayer, Topology,
+    Farewell, Frame, LoginRefusal, PlayerInfo, RequestError, RoomEnd, RoomInfo, RoomSummary, ToPlayer,
+    Topology,
 };
 use traversal_core::wire::pair::PairMessage;
 use traversal_core::{Command, DisconnectReason, Event, KnownServer, LobbyError, LobbyState, RequestFailure};
@@ -166,6 +167,34 @@ fn what_a_player_says_at_its_end_comes_to_the_game_without_what_steers_or_hides(
         let reason = told.expect("the game is told");
         assert_clean(REASON, reason);
         assert_eq!(*reason, REASON.clean(&text.repeat(20)));
+    }
+}
+
+#[test]
+fn who_is_put_out_by_the_operator_is_told_why_and_does_not_come_back_by_itself() {
+    let mut stage = stage(3);
+    stage.log_in();
+    stage.bid_farewell(&Frame::Goodbye { reason: "cheats".into(), why: Farewell::PutOut });
+    stage.run(60);
+    let LobbyState::Refused { error } = &stage.player().lobby else { panic!("{:?}", stage.player().lobby) };
+    assert_eq!(error.to_string(), "the operator of the lobby server has put this player out: cheats");
+    let again = |(_, event): &(_, Event)| matches!(event, Event::Lobby(LobbyState::Retrying { .. }));
+    assert!(!stage.player().events.iter().any(again));
+}
+
+#[test]
+fn without_a_reason_no_sentence_ends_in_a_colon() {
+    let reason = String::new;
+    for text in [
+        LobbyError::PutOut { reason: reason() }.to_string(),
+        LobbyError::Stopped { reason: reason() }.to_string(),
+        LoginRefusal::Token { reason: reason() }.to_string(),
+        RequestError::Refused { reason: reason() }.to_string(),
+        RoomEnd::Kicked { reason: reason() }.to_string(),
+        RoomEnd::ByOperator { reason: reason() }.to_string(),
+        DisconnectReason::Closed { reason: reason() }.to_string(),
+    ] {
+        assert!(text.ends_with(char::is_alphabetic), "{text}");
     }
 }
 

@@ -133,6 +133,14 @@ pub struct WrongPasswords {
     pub in_last_minute: u16,
 }
 
+/// Outcome: the operator of the lobby server tells all players of this game something, for example that the server will be
+/// updated. It is to be shown to the player.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The text is in one line, of at most 400 characters.
+    pub text: String,
+}
+
 /// Outcome: the lobby server matched this player with another, and the attempt to connect begins.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerPlanned {
@@ -268,6 +276,7 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<RequestFailed>()
         .add_message::<JoinRequested>()
         .add_message::<WrongPasswords>()
+        .add_message::<Announcement>()
         .add_message::<PeerPlanned>()
         .add_message::<PeerConnected>()
         .add_message::<PeerRelayed>()

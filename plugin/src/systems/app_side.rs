@@ -35,6 +35,7 @@ pub(crate) struct Outcomes<'w> {
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
     wrong_passwords: MessageWriter<'w, m::WrongPasswords>,
+    announcement: MessageWriter<'w, m::Announcement>,
     port_mapping_changed: MessageWriter<'w, m::PortMappingChanged>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
     peer_connected: MessageWriter<'w, m::PeerConnected>,
@@ -191,6 +192,9 @@ impl AppSide<'_> {
             }
             Event::WrongPasswords { in_last_minute } => {
                 self.out.wrong_passwords.write(m::WrongPasswords { in_last_minute });
+            }
+            Event::Announcement { text } => {
+                self.out.announcement.write(m::Announcement { text });
             }
             event => self.peer_event(event, generation),
         }

@@ -126,6 +126,7 @@ impl Agent {
                     cx.emit(Event::WrongPasswords { in_last_minute });
                 }
             }
+            ToPlayer::Announcement { text } => cx.emit(Event::Announcement { text }),
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
             ToPlayer::Facts { match_id, facts } => self.match_news(now, match_id, MatchNews::Facts(facts)),
         }

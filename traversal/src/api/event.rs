@@ -101,7 +101,7 @@ pub struct LinkQuality {
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// The other side closed it.
-    #[error("the other player left: {reason}")]
+    #[error("the other player left{}", crate::text::because(.reason))]
     Closed {
         /// This is what the other side says about it; it may be empty.
         reason: String,
@@ -169,6 +169,11 @@ pub enum Event {
     WrongPasswords {
         /// So many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
+    },
+    /// The operator of the lobby server tells all players of this game something, to be shown to the player.
+    Announcement {
+        /// The text is in one line.
+        text: String,
     },
     /// The server matched this player with another.
     Plan {

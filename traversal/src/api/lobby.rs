@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::id::PlayerId;
+use crate::text::because;
 use crate::wire::message::{LoginRefusal, RequestError};
 
 /// This says how the link to the lobby server stands.
@@ -86,9 +87,15 @@ pub enum LobbyError {
     #[error("the lobby server is gone")]
     Lost,
     /// The server says that it stops.
-    #[error("the lobby server stopped: {reason}")]
+    #[error("the lobby server stopped{}", because(.reason))]
     Stopped {
-        /// This is what the server says about it.
+        /// This is what the server says about it; it may be empty.
+        reason: String,
+    },
+    /// The operator of the server has put this player out.
+    #[error("the operator of the lobby server has put this player out{}", because(.reason))]
+    PutOut {
+        /// This is what the operator says about it; it may be empty.
         reason: String,
     },
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::RngCore;
 
 use super::family::OtherFamily;
-use super::{LinkEvent, Online, ServerLink, State};
+use super::{LinkEvent, Online, ServerLink, State, interleaved};
 use crate::address::{Scope, is_local, scope};
 use crate::api::{Event, LobbyError, LobbyState};
 use crate::env::Env;
@@ -84,7 +84,7 @@ impl ServerLink {
                 return Ok(Some(LinkEvent::LoggedIn));
             }
             ClientProgress::Refused(refusal) => {
-                self.refused(env, refusal);
+                self.refused(env, way.remote, refusal);
                 return Ok(None);
             }
             ClientProgress::RefusedInClear(Refusal::Version { theirs }) => {
@@ -101,8 +101,9 @@ impl ServerLink {
         Ok(None)
     }
 
-    fn refused(&mut self, env: &mut Env<'_>, refusal: LoginRefusal) {
+    fn refused(&mut self, env: &mut Env<'_>, server: SocketAddr, refusal: LoginRefusal) {
         let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
+        self.prefer_others(server);
         let error = LobbyError::Refused(refusal);
         if temporary { self.retry(env, error) } else { self.give_up(env, error) }
     }
@@ -147,6 +148,13 @@ impl ServerLink {
         env.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
     }
 
+    /// This server takes nobody now: others of its family are asked before it.
+    pub(super) fn prefer_others(&mut self, server: SocketAddr) {
+        let (this, mut others): (Vec<_>, Vec<_>) = self.servers.iter().partition(|other| **other == server);
+        others.extend(this);
+        self.servers = interleaved(others);
+    }
+
     fn next_backoff(&mut self, env: &mut Env<'_>) -> Duration {
         // Up to half as long again, so that a restarted server is not hit by all its players at once.
         let jitter = f64::from(env.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
@@ -168,6 +176,20 @@ impl ServerLink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_takes_nobody_is_asked_after_the_others_of_its_family() {
+        let servers =
+            |texts: &[&str]| -> Vec<SocketAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let mut link = ServerLink::new(&crate::AgentConfig::default());
+        link.servers = servers(&["198.51.100.1:1", "[2001:db8::1]:1", "198.51.100.2:1"]);
+        link.prefer_others("198.51.100.1:1".parse().unwrap());
+        assert_eq!(link.servers, servers(&["198.51.100.2:1", "[2001:db8::1]:1", "198.51.100.1:1"]));
+        // One server with both families is measured in IPv4 as before.
+        link.servers = servers(&["198.51.100.1:1", "[2001:db8::1]:1"]);
+        link.prefer_others("198.51.100.1:1".parse().unwrap());
+        assert_eq!(link.servers, servers(&["198.51.100.1:1", "[2001:db8::1]:1"]));
+    }
 
     #[test]
     fn probes_go_where_the_server_is_reached_and_nowhere_where_a_proxy_is_before_it() {

@@ -80,9 +80,14 @@ impl ServerLink {
             Frame::Knock { tag } => return Some(LinkEvent::Knock { tag, socket }),
             Frame::Goodbye { reason, why } => {
                 let error = match why {
-                    Farewell::Leaving => return self.lost(env, LobbyError::Stopped { reason }),
+                    Farewell::Leaving => {
+                        let server = online.server;
+                        self.prefer_others(server);
+                        return self.lost(env, LobbyError::Stopped { reason });
+                    }
                     Farewell::Token => LobbyError::Refused(LoginRefusal::Token { reason }),
                     Farewell::Replaced => LobbyError::Replaced,
+                    Farewell::PutOut => LobbyError::PutOut { reason },
                 };
                 self.give_up(env, error);
                 return Some(LinkEvent::Lost);

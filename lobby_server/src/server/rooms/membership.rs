@@ -13,6 +13,7 @@ use crate::ids::{SessionId, Sides};
 use crate::kicked::{Kick, OUT};
 use crate::registry::RegistryOperation;
 use crate::room::{ROOM_NEWS, Room};
+use crate::server::operator::RoomRow;
 use crate::server::timers::Timer;
 
 /// Who was heard within this is there: players in a room give a sign of life every 4 s.
@@ -47,6 +48,36 @@ impl Rooms {
     /// Returns the number of rooms that the registry has taken.
     pub(crate) fn open_count(&self) -> usize {
         self.rooms.values().filter(|room| room.is_open()).count()
+    }
+
+    /// Returns the code of a room.
+    pub(crate) fn code_of(&self, id: RoomId) -> Option<String> {
+        self.rooms.get(&id).map(|room| room.setup.code.clone())
+    }
+
+    /// Returns what an operator is shown of all rooms that are open.
+    pub(crate) fn rows(&self) -> Vec<RoomRow> {
+        let open = self.rooms.values().filter(|room| room.is_open());
+        open.map(|Room { setup, members, .. }| RoomRow {
+            code: setup.code.clone(),
+            name: setup.options.name.clone(),
+            game: setup.game.clone(),
+            capacity: setup.options.capacity,
+            public: setup.options.public,
+            password: setup.password.is_some(),
+            members: members.iter().map(|member| member.name.clone()).collect(),
+        })
+        .collect()
+    }
+
+    /// Ends the room with this code for all who are in it.
+    pub(crate) fn close_by_operator(&mut self, others: &mut Others<'_>, code: &str, reason: &RoomEnd) {
+        let found = self.rooms.iter().find(|(_, room)| room.is_open() && room.setup.code == code);
+        let Some((id, members)) = found.map(|(id, room)| (*id, room.members.clone())) else { return };
+        self.close_room(others, id, None, reason.clone());
+        for member in members {
+            others.matches.end_matches(others.cx, others.roster, member.id, MatchEnd::Left);
+        }
     }
 
     /// Counts the players who wait for a quick match.
@@ -219,23 +250,24 @@ impl Rooms {
         self.leave_room(others, player, if hosts { MatchEnd::Left } else { MatchEnd::Gone });
     }
 
-    /// Ends a room for all who are in it. `host` is told nothing: it is the one who ends it.
+    /// Ends a room for all who are in it. `host`, if it is the one who ends it, is told nothing.
     pub(super) fn close_room(
         &mut self,
         others: &mut Others<'_>,
         id: RoomId,
-        host: PlayerId,
+        host: impl Into<Option<PlayerId>>,
         reason: RoomEnd,
     ) {
+        let host = host.into();
         let Some(room) = self.rooms.get(&id) else { return };
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, %reason, "room closed");
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         let absent = room.host();
         self.release(others, id);
-        if absent != host {
+        if Some(absent) != host {
             others.matches.end_matches(others.cx, others.roster, absent, MatchEnd::Gone);
         }
-        for member in members.into_iter().filter(|member| *member != host) {
+        for member in members.into_iter().filter(|member| Some(*member) != host) {
             if others.roster.room_of(member) != Some(id) {
                 continue;
             }

@@ -36,7 +36,9 @@ impl Rooms {
             others.respond(asker, Err(RequestError::Limited { retry_after_s: 10 }));
             return;
         }
-        if others.cx.stopping {
+        let opens_a_room =
+            matches!(body, Request::CreateRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_));
+        if others.cx.stopping || opens_a_room && others.cx.is_closing() {
             others.respond(asker, Err(RequestError::Stopping));
             return;
         }

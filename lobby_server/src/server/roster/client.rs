@@ -1,7 +1,7 @@
 //! What is kept of a session and of its player.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use traversal_core::NatFacts;
 use traversal_core::classify::Sighting;
@@ -100,6 +100,11 @@ impl Client {
     /// Returns what the player said when it logged in.
     pub(crate) fn login(&self) -> &Login {
         &self.login
+    }
+
+    /// Returns the round trip to the player, if it is known.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.session.rtt()
     }
 
     /// Returns the IP address that the session is proven to be at.

@@ -188,7 +188,7 @@ impl Roster {
     fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
-        if cx.stopping {
+        if cx.is_closing() {
             return Some(LoginRefusal::Stopping);
         }
         if let Err(error) = text::GAME.check(&login.game) {

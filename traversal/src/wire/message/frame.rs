@@ -103,6 +103,8 @@ pub enum Farewell {
     Token,
     /// The player has logged in from another place. Logging in again would throw that one out.
     Replaced,
+    /// The operator of the server has put the player out, who is not to log in again by itself.
+    PutOut,
 }
 
 /// This is a probe; `purpose` says what it is for.

@@ -87,7 +87,7 @@ pub enum LoginRefusal {
         game: String,
     },
     /// The operator's token check said no.
-    #[error("login refused: {reason}")]
+    #[error("login refused{}", text::because(.reason))]
     Token {
         /// This is what the check says about it; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]

@@ -291,7 +291,7 @@ pub enum RoomEnd {
     #[error("the host is gone")]
     HostLost,
     /// The host put the player out.
-    #[error("removed by the host: {reason}")]
+    #[error("removed by the host{}", text::because(.reason))]
     Kicked {
         /// This is what the host says about it; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]
@@ -305,6 +305,13 @@ pub enum RoomEnd {
     HostReplaced {
         /// The room is in this epoch now.
         epoch: u32,
+    },
+    /// The operator of the server closed it.
+    #[error("the operator of the lobby server closed the room{}", text::because(.reason))]
+    ByOperator {
+        /// This is what the operator says about it; it may be empty.
+        #[serde(deserialize_with = "text::read_reason")]
+        reason: String,
     },
 }
 

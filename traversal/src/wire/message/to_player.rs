@@ -155,6 +155,12 @@ pub enum ToPlayer {
         /// So many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
     },
+    /// The operator of the server tells all players of a game something.
+    Announcement {
+        /// The text has at most [`MAX_ANNOUNCEMENT`](crate::text::MAX_ANNOUNCEMENT) bytes.
+        #[serde(deserialize_with = "text::read_announcement")]
+        text: String,
+    },
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -191,7 +197,7 @@ pub enum RequestError {
     #[error("a room of this name exists already; choose another name")]
     NameTaken,
     /// The host said no.
-    #[error("the host refused: {reason}")]
+    #[error("the host refused{}", text::because(.reason))]
     Refused {
         /// This is what the host says about it; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]

@@ -93,7 +93,10 @@ impl Topical for ToServer {
 impl Topical for ToPlayer {
     fn topic(&self) -> Option<Topic> {
         Some(match self {
-            Self::Response { .. } | Self::QueueClosed(_) | Self::QuickMatched(_) => return None,
+            Self::Response { .. }
+            | Self::QueueClosed(_)
+            | Self::QuickMatched(_)
+            | Self::Announcement { .. } => return None,
             Self::Members { room, part, .. } => Topic::Members(*room, *part),
             Self::RoomChanged(room) => Topic::Room(room.id),
             Self::RoomEnded { room, .. } => Topic::RoomEnded(*room),

@@ -211,7 +211,7 @@ fn frames(all: &mut Samples) {
     put(Frame::MappedPortSeen { port: 40_000, token: CODE });
     put(Frame::PortSeen { tag: 1, report: report() });
     put(Frame::Knock { tag: 1 });
-    for why in [Farewell::Leaving, Farewell::Token, Farewell::Replaced] {
+    for why in [Farewell::Leaving, Farewell::Token, Farewell::Replaced, Farewell::PutOut] {
         all.put(why);
     }
     all.put(Probe { tag: 1, purpose: ProbePurpose::Register });
@@ -324,6 +324,7 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::NoRelay { match_id: MATCH, why: NoRelay::Full });
     put(ToPlayer::KickNotes { room: ROOM, notes: vec![note()] });
     put(ToPlayer::WrongPasswords { room: ROOM, in_last_minute: 300 });
+    put(ToPlayer::Announcement { text: "at noon".into() });
 }
 
 fn answers(all: &mut Samples) {
@@ -389,6 +390,7 @@ fn rooms(all: &mut Samples) {
         R::Kicked { reason: "rude".into() },
         R::Replaced,
         R::HostReplaced { epoch: 3 },
+        R::ByOperator { reason: "no".into() },
     ] {
         all.put(end);
     }
