@@ -22,7 +22,7 @@ fn open_first(
 ) -> Result<(Bound, Option<Listener>), BindError> {
     let mut tries = 0;
     loop {
-        let bound = open(address, about)?;
+        let bound = open(address, settings.socket_buffer(), about)?;
         if settings.no_tcp {
             return Ok((bound, None));
         }
@@ -72,7 +72,7 @@ pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>
             for (port, second_port) in [(ports[0], false), (ports[1], true)] {
                 let about =
                     ServerSocket { public: second_public, second_address: true, second_port, ..about };
-                all.push(open(SocketAddr::new(*second, port), about)?);
+                all.push(open(SocketAddr::new(*second, port), settings.socket_buffer(), about)?);
             }
         }
     }
@@ -89,10 +89,10 @@ fn open_second_port(
     let about = ServerSocket { second_port: true, ..about };
     let wanted = settings.second_port_for(first);
     let port = if wanted == first_port { 0 } else { wanted };
-    match open(SocketAddr::new(first.ip(), port), about) {
+    match open(SocketAddr::new(first.ip(), port), settings.socket_buffer(), about) {
         Err(error) if settings.second_port.is_none() && in_use(&error.source) => {
             tracing::info!(port, "second port is in use: taking a free one");
-            open(SocketAddr::new(first.ip(), 0), about)
+            open(SocketAddr::new(first.ip(), 0), settings.socket_buffer(), about)
         }
         other => other,
     }

@@ -21,6 +21,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guesses;
+mod histogram;
 mod host_choice;
 mod http;
 mod ids;
@@ -42,11 +43,14 @@ mod status;
 mod stun;
 mod surroundings;
 mod tcp;
+mod turns;
 mod udp;
+mod watch;
 
 pub use addresses::Addresses;
 pub use bind_error::{BindError, Transport};
 pub use config::{ConfigError, ServerConfig, Settings};
+pub use histogram::Histogram;
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;
@@ -54,8 +58,11 @@ pub use outcomes::{Outcomes, PairOutcome, PairResult};
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
-pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit, TokenCheck};
-pub use status::{Handle, Status};
+pub use server::{
+    Counters, GameNumbers, Gauges, Refusal, Refusals, Server, ServerSocket, ServerSocketId, ServerTransmit,
+    Timings, TokenCheck,
+};
+pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, Surroundings};
 pub use traversal_core::Identity;
 

@@ -19,11 +19,13 @@ use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
-use crate::server::{Server, ServerSocketId, TokenCheck};
-use crate::status::{Handle, Reply, Status};
+use crate::server::{Gauges, Server, ServerSocketId, TokenCheck};
+use crate::status::{Handle, Limit, Reply, Status};
 use crate::surroundings::Surroundings;
 use crate::tcp::Streams;
+use crate::turns::Turns;
 use crate::udp::{self, Bound};
+use crate::watch::Watch;
 
 const WAKER: Token = Token(usize::MAX);
 /// The system is asked for its addresses so often.
@@ -140,8 +142,13 @@ impl LobbyServer {
             bound.register(poll.registry(), ServerSocketId(index as u16))?;
         }
         let (handle, asked) = Handle::new(waker);
-        let http =
-            if self.settings.no_http { None } else { Some(Http::start(self.settings.http, handle.clone())?) };
+        tell_buffers(&sockets, self.settings.socket_buffer());
+        let watch = Watch::start(handle.clone())?;
+        let http = if self.settings.no_http {
+            None
+        } else {
+            Some(Http::start(self.settings.http, handle.clone(), watch.seen())?)
+        };
         let about = sockets.iter().map(|bound| bound.about);
         let about = about.chain(listeners.iter().map(|listener| listener.about)).collect();
         let tcp = listeners.iter().map(|listener| listener.about.local).collect();
@@ -170,6 +177,10 @@ impl LobbyServer {
             asked,
             handle,
             http,
+            _watch: watch,
+            turns: Turns::new(Instant::now()),
+            wanted_buffer: self.settings.socket_buffer(),
+            started: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
             addresses,
             log_losses: self.log_losses,
             send_errors: 0,
@@ -202,6 +213,10 @@ pub struct BoundServer {
     asked: Receiver<Reply>,
     handle: Handle,
     http: Option<Http>,
+    _watch: Watch,
+    turns: Turns,
+    wanted_buffer: usize,
+    started: Duration,
     addresses: Addresses,
     log_losses: Losses,
     send_errors: u64,
@@ -257,6 +272,8 @@ impl BoundServer {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
+            let woken = Instant::now();
+            let late = self.server.poll_timeout().map(|due| woken.saturating_duration_since(due));
             for event in &events {
                 match self.sockets.get_mut(event.token().0) {
                     Some(bound) => bound.set_readable(),
@@ -293,6 +310,8 @@ impl BoundServer {
             while let Ok(reply) = self.asked.try_recv() {
                 reply(self.status(now, start));
             }
+            let end = Instant::now();
+            self.turns.note(end, end.saturating_duration_since(woken), late);
             if stop {
                 drop(self.http.take());
                 return Ok(());
@@ -300,11 +319,25 @@ impl BoundServer {
         }
     }
 
-    fn status(&self, now: Instant, start: Instant) -> Status {
+    fn status(&mut self, now: Instant, start: Instant) -> Status {
+        let mut counters = self.server.counters();
+        counters.refusals.add(self.streams.refusals());
+        let gauges = self.server.gauges();
         Status {
-            counters: self.server.counters(),
-            gauges: self.server.gauges(),
+            counters,
+            gauges,
             outcomes: self.server.outcomes().clone(),
+            timings: self.server.timings().clone(),
+            games: self.server.games().to_vec(),
+            limits: self.limits(&gauges),
+            turns: self.turns.histogram().clone(),
+            lag: self.turns.lag(now),
+            receive_buffer: least_buffer(&self.sockets).unwrap_or(self.wanted_buffer),
+            wanted_buffer: self.wanted_buffer,
+            kernel_ids: self.sockets.iter().filter_map(Bound::kernel_id).collect(),
+            tcp_waiting: self.streams.waiting(),
+            started: self.started,
+            public_key: self.addresses.public_key,
             send_errors: self.send_errors,
             too_long: self.too_long,
             tcp_connections: self.streams.len(),
@@ -313,6 +346,16 @@ impl BoundServer {
             findings: self.server.findings(now),
             uptime: start.elapsed(),
         }
+    }
+
+    /// Returns all limits, and how much of each is used.
+    fn limits(&self, gauges: &Gauges) -> Vec<Limit> {
+        let mut limits = Limit::of_core(self.server.config(), gauges);
+        let (tcp, per_address) = self.streams.places();
+        let connections = Some(self.streams.len() as u64);
+        limits.push(Limit { name: "tcp_connections", used: connections, max: tcp as u64 });
+        limits.push(Limit { name: "tcp_connections_per_address", used: None, max: per_address as u64 });
+        limits
     }
 
     /// Sends what the core has to say.
@@ -331,6 +374,23 @@ impl BoundServer {
             self.send_errors += u64::from(!sent);
         }
     }
+}
+
+/// Returns the receive buffer of the socket that has the least.
+fn least_buffer(sockets: &[Bound]) -> Option<usize> {
+    sockets.iter().filter_map(Bound::receive_buffer).min()
+}
+
+/// Says what to do where the system grants less than was asked for. It is enough for some thousand players; when datagrams
+/// are lost for want of it, there is a warning.
+fn tell_buffers(sockets: &[Bound], wanted: usize) {
+    let Some(granted) = least_buffer(sockets).filter(|granted| *granted < wanted) else { return };
+    tracing::info!(
+        granted,
+        wanted,
+        "the system grants smaller receive buffers than were asked for, in bytes; where thousands play, let it grant \
+         more: sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}"
+    );
 }
 
 /// This is a server that serves in a thread of its own; dropping it stops and joins it.

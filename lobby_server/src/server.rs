@@ -11,7 +11,9 @@
 mod context;
 mod counters;
 mod dispatch;
+mod games;
 mod matches;
+mod refusals;
 mod rooms;
 mod roster;
 mod sockets;
@@ -20,6 +22,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod timings;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -39,7 +42,9 @@ use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
 use context::Context;
 pub use counters::{Counters, Gauges};
+pub use games::GameNumbers;
 use matches::Matches;
+pub use refusals::{Refusal, Refusals};
 use rooms::{Others, Rooms};
 use roster::{Roster, RosterKeys};
 use sockets::{Incoming, Route};
@@ -47,6 +52,7 @@ pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
 use stun::Stun;
 use surroundings::Place;
 use timers::Timer;
+pub use timings::Timings;
 
 /// A timer that was due is not due again sooner than this: far below every wait of the server.
 const TICK: Duration = Duration::from_millis(1);
@@ -142,6 +148,21 @@ impl Server {
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
         self.cx.counters
+    }
+
+    /// Returns the settings.
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.cx.config
+    }
+
+    /// Returns how long things took since the start.
+    pub fn timings(&self) -> &Timings {
+        &self.cx.timings
+    }
+
+    /// Returns the numbers of each game; those of games that have none of their own come first.
+    pub fn games(&self) -> &[GameNumbers] {
+        self.cx.games.all()
     }
 
     /// Returns how matches went since the start, by cause and NATs.

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mio::Waker;
 
+use crate::config::ServerConfig;
+use crate::histogram::Histogram;
 use crate::outcomes::Outcomes;
-use crate::server::{Counters, Gauges};
+use crate::server::{Counters, GameNumbers, Gauges, Timings};
 use crate::surroundings::Finding;
 
 /// Somebody who asks how the server is waits so long.
@@ -17,8 +19,41 @@ pub(crate) const STATUS_WAIT: Duration = Duration::from_secs(1);
 /// Takes the answer of somebody who asked how the server is.
 pub(crate) type Reply = Box<dyn FnOnce(Status) + Send>;
 
+/// This is a limit of the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limit {
+    /// This names the limit, as the metrics do.
+    pub name: &'static str,
+    /// So much of it is used; `None`: it holds for each address, or for each second, and is not told.
+    pub used: Option<u64>,
+    /// There is so much at the most.
+    pub max: u64,
+}
+
+impl Limit {
+    /// Returns the limits of the core, and how much of each is used.
+    pub(crate) fn of_core(config: &ServerConfig, gauges: &Gauges) -> Vec<Self> {
+        let of = |name, used: Option<usize>, max: usize| Self {
+            name,
+            used: used.map(|used| used as u64),
+            max: max as u64,
+        };
+        vec![
+            of("sessions", Some(gauges.sessions), config.max_sessions),
+            of("sessions_per_address", None, config.max_sessions_per_address),
+            of("rooms", Some(gauges.rooms), config.max_rooms),
+            of("rooms_per_address", None, config.max_rooms_per_address),
+            of("queued_per_address", None, config.max_queued_per_address),
+            // A whole number of bytes, which is what the settings say.
+            of("relay_bytes_per_second", None, config.relay_total_rate.per_second as usize),
+        ]
+    }
+}
+
 /// The status page and the metrics show this.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Status {
     /// This is what the server has counted since its start.
     pub counters: Counters,
@@ -26,6 +61,28 @@ pub struct Status {
     pub gauges: Gauges,
     /// This says how matches went since the start, by cause and NATs.
     pub outcomes: Outcomes,
+    /// This says how long things took since the start.
+    pub timings: Timings,
+    /// These are the numbers of each game; those of games that have none of their own come first.
+    pub games: Vec<GameNumbers>,
+    /// These are the limits, and how much of each is used.
+    pub limits: Vec<Limit>,
+    /// These are the turns of the server's loop since the start, by how long they took.
+    pub turns: Histogram,
+    /// The longest turn of the last ten to twenty seconds took so long: a datagram may wait so long for others.
+    pub lag: Duration,
+    /// The system has granted so many bytes of receive buffer, for the socket that has the least.
+    pub receive_buffer: usize,
+    /// So many bytes of receive buffer were asked for.
+    pub wanted_buffer: usize,
+    /// The kernel lists the server's UDP sockets by these numbers (Linux: inodes).
+    pub kernel_ids: Vec<u64>,
+    /// So many bytes wait for slow readers of TCP connections.
+    pub tcp_waiting: usize,
+    /// The server began so long after the start of 1970 (UTC).
+    pub started: Duration,
+    /// Clients pin this public key.
+    pub public_key: [u8; 32],
     /// This counts the datagrams that the system, or the other end of a TCP connection, did not take.
     pub send_errors: u64,
     /// This counts the those of them that were longer than this machine's way there takes.
@@ -84,6 +141,36 @@ impl Handle {
     pub(crate) fn ask(&self, reply: impl FnOnce(Status) + Send + 'static) {
         if self.ask.send(Box::new(reply)).is_ok() {
             let _ = self.waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+impl Status {
+    /// Returns how a server is that has just begun.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            counters: Counters::default(),
+            gauges: Gauges::default(),
+            outcomes: Outcomes::new(),
+            timings: Timings::default(),
+            games: vec![GameNumbers { game: "other games".into(), ..GameNumbers::default() }],
+            limits: Limit::of_core(&ServerConfig::default(), &Gauges::default()),
+            turns: Histogram::of_turns(),
+            lag: Duration::ZERO,
+            receive_buffer: 212_992,
+            wanted_buffer: 8_192_000,
+            kernel_ids: Vec::new(),
+            tcp_waiting: 0,
+            started: Duration::from_secs(1_790_000_000),
+            public_key: [7; 32],
+            send_errors: 0,
+            too_long: 0,
+            tcp_connections: 0,
+            log_dropped: 0,
+            log_limited: 0,
+            findings: Vec::new(),
+            uptime: Duration::from_secs(1),
         }
     }
 }

@@ -15,6 +15,8 @@ const MAX_GAMES: usize = 1024;
 /// So many connections or sessions may be allowed: a process of Linux can have about a million descriptors
 /// (`fs.nr_open` is 1,048,576), and a session takes about 2 kB.
 const MANY: RangeInclusive<u64> = 1..=1_000_000;
+/// Less than what systems give unasked helps nobody, and the kernel counts bytes in 31 bits, twice.
+const SOCKET_BUFFER: RangeInclusive<u64> = 64..=1_000_000;
 /// 100 Gbit/s, more than one program forwards.
 const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
 /// A match may use the relay for a minute to 30 days.
@@ -46,6 +48,7 @@ fn numbers(settings: &Settings) -> Result<(), ConfigError> {
     number("relay_lifetime_s", settings.relay_lifetime_s, RELAY_LIFETIME)?;
     number("session_timeout_s", settings.session_timeout_s, SESSION_TIMEOUT)?;
     number("keep_seat_s", settings.keep_seat_s, KEEP_SEAT)?;
+    number("socket_buffer_kilobytes", settings.socket_buffer_kilobytes.into(), SOCKET_BUFFER)?;
     number("max_tcp", settings.max_tcp as u64, MANY)?;
     number("max_tcp_per_address", settings.max_tcp_per_address as u64, MANY)?;
     number("tcp_login_timeout_s", settings.tcp_login_timeout_s, TCP_LOGIN_TIMEOUT)?;

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 
 use super::counters::Counters;
+use super::games::Games;
 use super::sockets::{Incoming, Route, ServerSocket, ServerSocketId, ServerTransmit};
 use super::timers::Timers;
+use super::timings::Timings;
 use crate::config::ServerConfig;
 use crate::registry::RegistryCommand;
 
@@ -27,6 +29,8 @@ pub(super) struct Context {
     pub(super) rng: ChaCha20Rng,
     pub(super) timers: Timers,
     pub(super) counters: Counters,
+    pub(super) timings: Timings,
+    pub(super) games: Games,
     /// This is what the datagram that is being dealt with allows to be sent.
     pub(super) incoming: Incoming,
     /// The server ends: it lets nobody in any more.
@@ -44,6 +48,7 @@ impl Context {
         rng: ChaCha20Rng,
         now: Instant,
     ) -> Self {
+        let games = Games::new(config.games.iter().chain(config.relay_games.keys()));
         Self {
             config,
             sockets,
@@ -53,11 +58,20 @@ impl Context {
             rng,
             timers: Timers::default(),
             counters: Counters::default(),
+            timings: Timings::default(),
+            games,
             incoming: Incoming::default(),
             stopping: false,
             transmits: VecDeque::new(),
             commands: VecDeque::new(),
         }
+    }
+
+    /// Counts a room that was opened.
+    pub(super) fn count_room(&mut self, game: &str) {
+        self.counters.rooms_opened += 1;
+        let slot = self.games.slot(game);
+        self.games.at(slot).rooms_opened += 1;
     }
 
     /// The time since the server was made.

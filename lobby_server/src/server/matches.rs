@@ -74,6 +74,9 @@ impl Matches {
         let pairing = Pairing { match_id: id, pair_secret: secret, epoch, mesh };
         let told = plans(pairing, &parties, &chosen, relay, &cx.config.policy());
         cx.counters.matches += 1;
+        let slot = roster.game_of(host);
+        cx.games.at(slot).matches += 1;
+        self.rendezvous.note_begin(id, cx.now);
         tracing::debug!(host = %host, joiner = %joiner, same_nat = told.host.same_nat, "match begins");
         let first_plan = PlanId { match_id: id, edition: 0 };
         self.plan_search(cx, first_plan, players, chosen.methods.first().copied());

@@ -9,6 +9,7 @@ use traversal_core::wire::session::MIN_SEALED;
 use super::{Context, Matches, Roster};
 use crate::ids::Sides;
 use crate::relay::{RelayMode, forwarded};
+use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 /// A sealed path challenge has so many bytes: only what is at least as long is answered with one.
@@ -33,6 +34,7 @@ impl Matches {
         }
         if !self.relay.has_room(now) {
             cx.counters.relays_refused += 1;
+            cx.counters.refuse(Refusal::RelayFull);
             return Err(NoRelay::Full);
         }
         Ok(self.relay.grant(now, id, players.both(), &mut cx.rng))
@@ -60,6 +62,7 @@ impl Matches {
             return;
         };
         let proven = cx.same_way(own.route(), route) || roster.was_left(cx, own, route);
+        let game = own.game();
         let (there, to) = (now.saturating_duration_since(to.heard_at()) < SILENT, to.route());
         if !proven {
             cx.counters.relay_dropped += 1;
@@ -76,10 +79,12 @@ impl Matches {
         }
         if !self.relay.charge(now, &lane, route.peer.ip(), datagram.len()) {
             cx.counters.relay_limited += 1;
+            cx.counters.refuse(Refusal::RelayRate);
             return;
         }
         cx.counters.relayed += 1;
         cx.counters.relayed_bytes += datagram.len() as u64;
+        cx.games.at(game).relayed_bytes += datagram.len() as u64;
         cx.hand_out(to, forwarded(&lane, datagram));
     }
 }
