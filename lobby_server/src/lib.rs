@@ -5,13 +5,14 @@
 //!
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
-//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
+//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `budget`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
-//! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
+//! STUN format, `watch` looks at what it takes and loses, `http` has the metrics and the dashboard, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
 
 mod addresses;
 mod bind;
 mod bind_error;
+mod budget;
 mod census;
 pub mod check;
 mod claims;
@@ -49,6 +50,7 @@ mod watch;
 
 pub use addresses::Addresses;
 pub use bind_error::{BindError, Transport};
+pub use budget::{RelayBudget, RelayBudgets, RelayUsage, RelayUsed};
 pub use config::{ConfigError, ServerConfig, Settings};
 pub use histogram::Histogram;
 pub use http::HttpError;

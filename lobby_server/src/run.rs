@@ -1,5 +1,6 @@
 //! The core on real sockets, in a thread of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use traversal_udp::Alarm;
 use crate::addresses::Addresses;
 use crate::bind::open_all;
 use crate::bind_error::BindError;
+use crate::budget::RelayUsage;
 use crate::config::{ConfigError, Settings};
 use crate::files;
 use crate::http::{Http, HttpError};
@@ -25,7 +27,7 @@ use crate::surroundings::Surroundings;
 use crate::tcp::Streams;
 use crate::turns::Turns;
 use crate::udp::{self, Bound};
-use crate::watch::Watch;
+use crate::watch::{UsageFile, Watch};
 
 const WAKER: Token = Token(usize::MAX);
 /// The system is asked for its addresses so often.
@@ -57,6 +59,7 @@ pub struct LobbyServer {
     identity: Option<Identity>,
     token_check: Option<Box<dyn TokenCheck>>,
     log_losses: Losses,
+    usage_file: Option<UsageFile>,
 }
 
 impl std::fmt::Debug for LobbyServer {
@@ -86,7 +89,7 @@ impl TokenCheck for SharedToken {
 impl LobbyServer {
     /// Makes a server whose key is drawn at the start: for servers that a game brings along.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, identity: None, token_check: None, log_losses: Losses::default() }
+        Self { settings, identity: None, token_check: None, log_losses: Losses::default(), usage_file: None }
     }
 
     /// Gives the server the key that this user's lobby servers have by default ([`key::default_file`]), which is made if there is
@@ -124,6 +127,14 @@ impl LobbyServer {
         self
     }
 
+    /// Keeps what the relay has used in this file, so that the budgets of the day and month outlive a restart. It is written
+    /// once a minute at the most, and at the end.
+    #[must_use]
+    pub fn usage_file(mut self, file: PathBuf) -> Self {
+        self.usage_file = Some(UsageFile::new(file));
+        self
+    }
+
     /// Opens the sockets; [`BoundServer::run`] serves them.
     ///
     /// # Errors
@@ -143,7 +154,7 @@ impl LobbyServer {
         }
         let (handle, asked) = Handle::new(waker);
         tell_buffers(&sockets, self.settings.socket_buffer());
-        let watch = Watch::start(handle.clone())?;
+        let watch = Watch::start(handle.clone(), self.usage_file.clone())?;
         let http = if self.settings.no_http {
             None
         } else {
@@ -163,6 +174,9 @@ impl LobbyServer {
         if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             server.set_time_of_day(Instant::now(), since.as_secs());
         }
+        if let Some(file) = &self.usage_file {
+            server.restore_relay_usage(&file.read());
+        }
         if let Some(check) = self.token_check {
             server.set_token_check(check);
         } else if let Some(token) = self.settings.token.clone() {
@@ -178,6 +192,7 @@ impl LobbyServer {
             handle,
             http,
             _watch: watch,
+            usage_file: self.usage_file,
             turns: Turns::new(Instant::now()),
             wanted_buffer: self.settings.socket_buffer(),
             started: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
@@ -214,6 +229,7 @@ pub struct BoundServer {
     handle: Handle,
     http: Option<Http>,
     _watch: Watch,
+    usage_file: Option<UsageFile>,
     turns: Turns,
     wanted_buffer: usize,
     started: Duration,
@@ -314,6 +330,9 @@ impl BoundServer {
             self.turns.note(end, end.saturating_duration_since(woken), late);
             if stop {
                 drop(self.http.take());
+                if let Some(file) = &mut self.usage_file {
+                    file.write(end, self.server.relay_usage(end));
+                }
                 return Ok(());
             }
         }
@@ -323,13 +342,16 @@ impl BoundServer {
         let mut counters = self.server.counters();
         counters.refusals.add(self.streams.refusals());
         let gauges = self.server.gauges();
+        let relay_usage = self.server.relay_usage(now).clone();
         Status {
             counters,
             gauges,
             outcomes: self.server.outcomes().clone(),
             timings: self.server.timings().clone(),
             games: self.server.games().to_vec(),
-            limits: self.limits(&gauges),
+            limits: self.limits(&gauges, &relay_usage),
+            relay_budgets: self.server.config().relay_budgets.clone(),
+            relay_usage,
             turns: self.turns.histogram().clone(),
             lag: self.turns.lag(now),
             receive_buffer: least_buffer(&self.sockets).unwrap_or(self.wanted_buffer),
@@ -349,8 +371,8 @@ impl BoundServer {
     }
 
     /// Returns all limits, and how much of each is used.
-    fn limits(&self, gauges: &Gauges) -> Vec<Limit> {
-        let mut limits = Limit::of_core(self.server.config(), gauges);
+    fn limits(&self, gauges: &Gauges, relay: &RelayUsage) -> Vec<Limit> {
+        let mut limits = Limit::of_core(self.server.config(), gauges, relay);
         let (tcp, per_address) = self.streams.places();
         let connections = Some(self.streams.len() as u64);
         limits.push(Limit { name: "tcp_connections", used: connections, max: tcp as u64 });

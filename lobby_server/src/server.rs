@@ -36,6 +36,7 @@ use traversal_core::wire::secret::mixed;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
+use crate::budget::RelayUsage;
 use crate::config::ServerConfig;
 use crate::ids::SessionId;
 use crate::outcomes::Outcomes;
@@ -153,6 +154,17 @@ impl Server {
     /// Returns the settings.
     pub(crate) fn config(&self) -> &ServerConfig {
         &self.cx.config
+    }
+
+    /// Goes on from what the relay had used before a restart.
+    pub fn restore_relay_usage(&mut self, kept: &RelayUsage) {
+        self.matches.restore_relay_usage(kept);
+    }
+
+    /// Returns what the relay has used at `now`, in this day and month.
+    pub fn relay_usage(&mut self, now: Instant) -> &RelayUsage {
+        self.cx.now = now;
+        self.matches.relay_usage(&self.cx)
     }
 
     /// Returns how long things took since the start.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mio::Waker;
 
+use crate::budget::{RelayBudgets, RelayUsage};
 use crate::config::ServerConfig;
 use crate::histogram::Histogram;
 use crate::outcomes::Outcomes;
@@ -33,13 +34,21 @@ pub struct Limit {
 
 impl Limit {
     /// Returns the limits of the core, and how much of each is used.
-    pub(crate) fn of_core(config: &ServerConfig, gauges: &Gauges) -> Vec<Self> {
+    pub(crate) fn of_core(config: &ServerConfig, gauges: &Gauges, relay: &RelayUsage) -> Vec<Self> {
         let of = |name, used: Option<usize>, max: usize| Self {
             name,
             used: used.map(|used| used as u64),
             max: max as u64,
         };
-        vec![
+        let budget = config.relay_budgets.all;
+        let budgets = [
+            ("relay_day_bytes", budget.day, relay.all.day),
+            ("relay_month_bytes", budget.month, relay.all.month),
+        ];
+        let budgets = budgets
+            .into_iter()
+            .filter_map(|(name, max, used)| Some(Self { name, used: Some(used), max: max? }));
+        let limits = [
             of("sessions", Some(gauges.sessions), config.max_sessions),
             of("sessions_per_address", None, config.max_sessions_per_address),
             of("rooms", Some(gauges.rooms), config.max_rooms),
@@ -47,7 +56,8 @@ impl Limit {
             of("queued_per_address", None, config.max_queued_per_address),
             // A whole number of bytes, which is what the settings say.
             of("relay_bytes_per_second", None, config.relay_total_rate.per_second as usize),
-        ]
+        ];
+        limits.into_iter().chain(budgets).collect()
     }
 }
 
@@ -81,6 +91,10 @@ pub struct Status {
     pub tcp_waiting: usize,
     /// The server began so long after the start of 1970 (UTC).
     pub started: Duration,
+    /// This is what the relay may send.
+    pub relay_budgets: RelayBudgets,
+    /// This is what the relay has sent, in this day and month.
+    pub relay_usage: RelayUsage,
     /// Clients pin this public key.
     pub public_key: [u8; 32],
     /// This counts the datagrams that the system, or the other end of a TCP connection, did not take.
@@ -155,7 +169,7 @@ impl Status {
             outcomes: Outcomes::new(),
             timings: Timings::default(),
             games: vec![GameNumbers { game: "other games".into(), ..GameNumbers::default() }],
-            limits: Limit::of_core(&ServerConfig::default(), &Gauges::default()),
+            limits: Limit::of_core(&ServerConfig::default(), &Gauges::default(), &RelayUsage::default()),
             turns: Histogram::of_turns(),
             lag: Duration::ZERO,
             receive_buffer: 212_992,
@@ -163,6 +177,8 @@ impl Status {
             kernel_ids: Vec::new(),
             tcp_waiting: 0,
             started: Duration::from_secs(1_790_000_000),
+            relay_budgets: RelayBudgets::default(),
+            relay_usage: RelayUsage::default(),
             public_key: [7; 32],
             send_errors: 0,
             too_long: 0,

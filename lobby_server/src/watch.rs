@@ -5,6 +5,7 @@
 
 mod history;
 mod process;
+mod usage_file;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::status::{Handle, Status};
 use history::History;
 pub(crate) use history::{PERIOD as HISTORY_PERIOD, Sample};
 pub(crate) use process::Process;
+pub(crate) use usage_file::UsageFile;
 use warnings::Warnings;
 
 /// It looks so often.
@@ -51,7 +53,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Begins to watch.
-    pub(crate) fn start(handle: Handle) -> std::io::Result<Self> {
+    pub(crate) fn start(handle: Handle, usage_file: Option<UsageFile>) -> std::io::Result<Self> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (end, ended) = channel();
         let watcher = Watcher {
@@ -60,6 +62,7 @@ impl Watch {
             drops: Drops::default(),
             history: History::default(),
             warnings: Warnings::default(),
+            usage_file,
         };
         std::thread::Builder::new().name("lobby_watch".into()).spawn(move || watcher.run(&ended))?;
         Ok(Self { seen, _end: end })
@@ -82,6 +85,7 @@ struct Watcher {
     drops: Drops,
     history: History,
     warnings: Warnings,
+    usage_file: Option<UsageFile>,
 }
 
 impl Watcher {
@@ -101,6 +105,9 @@ impl Watcher {
             self.history.take(status, kernel, process);
         }
         self.warnings.tell(now, status, kernel);
+        if let Some(file) = &mut self.usage_file {
+            file.keep(now, &status.relay_usage);
+        }
         let seen = Seen { kernel, process, history: self.history.samples().collect() };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lobby_server::{RelayUsage, RelayUsed};
 use test_support::server::{Player, Running, get, program, program_after};
 use traversal_core::wire::message::{Request, RequestError, RoomOptions};
 
@@ -104,6 +105,33 @@ fn a_full_server_says_so_in_its_log_and_by_reason() {
     for setting in ["raise max_sessions,", "raise max_rooms_per_address"] {
         assert!(warnings.iter().any(|line| line.contains(setting)), "{setting}: {warnings:#?}");
     }
+}
+
+/// Returns a number that the program `date` prints, in UTC.
+fn date(format: &str) -> u64 {
+    let output = Command::new("date").args(["-u", format]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn what_the_relay_has_used_outlives_the_server_and_is_told_when_it_is_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("relay_usage.json");
+    let all = RelayUsed { day: 80_000_000_000, month: 90_000_000_000 };
+    let month = u32::try_from(date("+%Y") * 12 + date("+%m") - 1).unwrap();
+    let usage = RelayUsage { day: date("+%s") / 86_400, month, all, ..RelayUsage::default() };
+    let text = serde_json::to_string(&usage).unwrap();
+    std::fs::write(&file, &text).unwrap();
+    let server = start(directory.path(), &[]);
+    assert_eq!(series(server.http(), "lobby_limit_used{limit=\"relay_day_bytes\"}"), 80e9);
+    assert_eq!(series(server.http(), "lobby_limit_used{limit=\"relay_month_bytes\"}"), 90e9);
+    assert_eq!(series(server.http(), "lobby_limit{limit=\"relay_month_bytes\"}"), 400e9);
+    // The log is written by the watch, which looks once a second.
+    std::thread::sleep(Duration::from_millis(2500));
+    let warnings = warnings(server);
+    let [warning] = warnings.as_slice() else { panic!("one line: {warnings:#?}") };
+    assert!(warning.contains("is used up") && warning.contains("relay_gigabytes_per_day"), "{warning}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "it is there for the next start");
 }
 
 /// Only who may do as it likes (`CAP_NET_ADMIN`) gets more than `net.core.rmem_max`.

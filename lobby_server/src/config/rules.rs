@@ -19,6 +19,10 @@ const MANY: RangeInclusive<u64> = 1..=1_000_000;
 const SOCKET_BUFFER: RangeInclusive<u64> = 64..=1_000_000;
 /// 100 Gbit/s, more than one program forwards.
 const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
+/// A petabyte, more than a hundred gigabits a second send in a day; 0 is no budget.
+const GIGABYTES: RangeInclusive<u64> = 0..=1_000_000;
+/// Each game with a budget has numbers of its own in the metrics, of which there are no more.
+const MAX_BUDGETS: usize = 32;
 /// A match may use the relay for a minute to 30 days.
 const RELAY_LIFETIME: RangeInclusive<u64> = 60..=30 * 24 * 3600;
 /// Two keepalives of a player (each 5 s or more apart) may be lost; who is silent for ten minutes is gone.
@@ -45,6 +49,8 @@ fn number(name: &str, value: u64, allowed: RangeInclusive<u64>) -> Result<(), Co
 fn numbers(settings: &Settings) -> Result<(), ConfigError> {
     number("relay_kilobytes_per_s", settings.relay_kilobytes_per_s.into(), KILOBYTES)?;
     number("relay_total_kilobytes_per_s", settings.relay_total_kilobytes_per_s.into(), KILOBYTES)?;
+    number("relay_gigabytes_per_day", settings.relay_gigabytes_per_day.into(), GIGABYTES)?;
+    number("relay_gigabytes_per_month", settings.relay_gigabytes_per_month.into(), GIGABYTES)?;
     number("relay_lifetime_s", settings.relay_lifetime_s, RELAY_LIFETIME)?;
     number("session_timeout_s", settings.session_timeout_s, SESSION_TIMEOUT)?;
     number("keep_seat_s", settings.keep_seat_s, KEEP_SEAT)?;
@@ -83,8 +89,25 @@ fn texts(settings: &Settings) -> Result<(), ConfigError> {
     if settings.games.len() > MAX_GAMES || settings.relay_games.len() > MAX_GAMES {
         return Err(wrong(format!("games, relay_games: at most {MAX_GAMES}")));
     }
-    let lists = [("games", settings.games.iter().collect::<Vec<_>>())];
-    for (name, games) in lists.into_iter().chain([("relay_games", settings.relay_games.keys().collect())]) {
+    let of_day = &settings.relay_games_gigabytes_per_day;
+    let of_month = &settings.relay_games_gigabytes_per_month;
+    for (name, budgets) in
+        [("relay_games_gigabytes_per_day", of_day), ("relay_games_gigabytes_per_month", of_month)]
+    {
+        if budgets.len() > MAX_BUDGETS {
+            return Err(wrong(format!("{name}: at most {MAX_BUDGETS}")));
+        }
+        for gigabytes in budgets.values() {
+            number(name, (*gigabytes).into(), GIGABYTES)?;
+        }
+    }
+    let lists = [
+        ("games", settings.games.iter().collect::<Vec<_>>()),
+        ("relay_games", settings.relay_games.keys().collect()),
+        ("relay_games_gigabytes_per_day", of_day.keys().collect()),
+        ("relay_games_gigabytes_per_month", of_month.keys().collect()),
+    ];
+    for (name, games) in lists {
         for game in games {
             match text::GAME.check(game) {
                 Ok(kept) if kept == *game => {}
@@ -258,6 +281,9 @@ mod tests {
         assert!(numbers.len() >= 12, "{numbers:?}");
         for key in numbers {
             for value in [0, i64::MAX] {
+                if value == 0 && key.starts_with("relay_gigabytes_per_") {
+                    continue; // there is no budget then
+                }
                 let settings = figment::Figment::from(Serialized::defaults(Settings::default()))
                     .merge(Toml::string(&format!("{key} = {value}")))
                     .extract::<Settings>();

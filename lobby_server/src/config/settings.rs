@@ -13,6 +13,7 @@ use traversal_core::address::canonical;
 
 use super::rules;
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
+use crate::budget::{RelayBudget, RelayBudgets};
 use crate::relay::RelayMode;
 
 /// Reads one value or a list; in the environment and in TOML, a string with commas serves too.
@@ -87,6 +88,16 @@ pub struct Settings {
     pub relay_kilobytes_per_s: u32,
     /// All together may send so many thousands of bytes per second through the relay (default 50,000).
     pub relay_total_kilobytes_per_s: u32,
+    /// The relay may send so many gigabytes in a day, of the calendar in UTC (default 80: a fifth of a month's, so that no
+    /// single day uses up the month); 0: as many as there are.
+    pub relay_gigabytes_per_day: u32,
+    /// The relay may send so many gigabytes in a month (default 400: four fifths of the 500 that the smallest servers of
+    /// common hosters include, which leaves the rest for everything else); 0: as many as there are.
+    pub relay_gigabytes_per_month: u32,
+    /// The relay may send so many gigabytes in a day for players of single games, by the game's id.
+    pub relay_games_gigabytes_per_day: BTreeMap<String, u32>,
+    /// The relay may send so many gigabytes in a month for players of single games, by the game's id.
+    pub relay_games_gigabytes_per_month: BTreeMap<String, u32>,
     /// One match may use the relay for so many seconds (default 12 h).
     pub relay_lifetime_s: u64,
     /// This says whether plain STUN Binding requests are answered (default: yes).
@@ -145,6 +156,10 @@ impl Default for Settings {
             relay_games: BTreeMap::new(),
             relay_kilobytes_per_s: 512,
             relay_total_kilobytes_per_s: 50_000,
+            relay_gigabytes_per_day: 80,
+            relay_gigabytes_per_month: 400,
+            relay_games_gigabytes_per_day: BTreeMap::new(),
+            relay_games_gigabytes_per_month: BTreeMap::new(),
             relay_lifetime_s: core.relay_lifetime.as_secs(),
             stun: core.stun,
             no_tcp: false,
@@ -166,7 +181,7 @@ impl Default for Settings {
 }
 
 /// These keys may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-pub(crate) const KEYS: [&str; 31] = [
+pub(crate) const KEYS: [&str; 35] = [
     "bind",
     "second_address",
     "second_port",
@@ -182,6 +197,10 @@ pub(crate) const KEYS: [&str; 31] = [
     "relay_games",
     "relay_kilobytes_per_s",
     "relay_total_kilobytes_per_s",
+    "relay_gigabytes_per_day",
+    "relay_gigabytes_per_month",
+    "relay_games_gigabytes_per_day",
+    "relay_games_gigabytes_per_month",
     "relay_lifetime_s",
     "stun",
     "no_tcp",
@@ -272,10 +291,28 @@ impl Settings {
             relay_games: self.relay_games.clone(),
             relay_rate: relay_rate(self.relay_kilobytes_per_s),
             relay_total_rate: relay_rate(self.relay_total_kilobytes_per_s),
+            relay_budgets: self.relay_budgets(),
             relay_lifetime: Duration::from_secs(self.relay_lifetime_s),
             stun: self.stun,
             ..ServerConfig::default()
         }
+    }
+
+    /// Returns what the relay may send in a day and a month.
+    fn relay_budgets(&self) -> RelayBudgets {
+        let bytes = |gigabytes: u32| (gigabytes > 0).then(|| u64::from(gigabytes) * 1_000_000_000);
+        let all = RelayBudget {
+            day: bytes(self.relay_gigabytes_per_day),
+            month: bytes(self.relay_gigabytes_per_month),
+        };
+        let mut games: BTreeMap<String, RelayBudget> = BTreeMap::new();
+        for (game, gigabytes) in &self.relay_games_gigabytes_per_day {
+            games.entry(game.clone()).or_default().day = bytes(*gigabytes);
+        }
+        for (game, gigabytes) in &self.relay_games_gigabytes_per_month {
+            games.entry(game.clone()).or_default().month = bytes(*gigabytes);
+        }
+        RelayBudgets { all, games }
     }
 
     /// Returns how many bytes of buffer are asked of the system for each UDP socket and direction.

@@ -73,7 +73,7 @@ struct Now {
 
 #[derive(Serialize)]
 struct ShownLimit {
-    name: &'static str,
+    name: String,
     used: f64,
     max: f64,
 }
@@ -212,12 +212,27 @@ fn relay_rate(seen: &Seen) -> f64 {
 /// Returns the limits whose use is known; the relay's in Mbit/s.
 fn limits(status: &Status, seen: &Seen, relay_cap: u64) -> Vec<ShownLimit> {
     let known = status.limits.iter().filter_map(|limit| {
-        Some(ShownLimit { name: limit.name, used: limit.used? as f64, max: limit.max as f64 })
+        Some(ShownLimit { name: limit.name.into(), used: limit.used? as f64, max: limit.max as f64 })
+    });
+    let budgets = &status.relay_budgets.games;
+    let of_games = budgets.iter().flat_map(|(game, budget)| {
+        let used = status.relay_usage.games.get(game).copied().unwrap_or_default();
+        let meter = |period, used: u64, max: Option<u64>| {
+            Some(ShownLimit {
+                name: format!("{game}: relay {period}_bytes"),
+                used: used as f64,
+                max: max? as f64,
+            })
+        };
+        [meter("day", used.day, budget.day), meter("month", used.month, budget.month)].into_iter().flatten()
     });
     let megabits = |bytes: f64| bytes * 8.0 / 1e6;
-    let relay =
-        ShownLimit { name: "relay", used: megabits(relay_rate(seen)), max: megabits(relay_cap as f64) };
-    known.chain([relay]).filter(|limit| limit.max > 0.0).collect()
+    let relay = ShownLimit {
+        name: "relay".into(),
+        used: megabits(relay_rate(seen)),
+        max: megabits(relay_cap as f64),
+    };
+    known.chain([relay]).chain(of_games).filter(|limit| limit.max > 0.0).collect()
 }
 
 fn outcomes(games: &[GameNumbers]) -> Outcomes {

@@ -284,6 +284,22 @@ impl Metrics {
                 ([name, "failed"], game.failed),
             ]
         });
+        let (budgets, usage) = (&self.status.relay_budgets.games, &self.status.relay_usage.games);
+        let most = budgets.iter().flat_map(|(game, budget)| {
+            let named = move |period, most: Option<u64>| Some(([game.as_str(), period], most?));
+            [named("day", budget.day), named("month", budget.month)].into_iter().flatten()
+        });
+        let help = "What the relay may send for a game, in bytes.";
+        out.rows(("lobby_game_relay_budget_bytes", help, MetricType::Gauge), ["game", "period"], most)?;
+        let used = usage.iter().flat_map(|(game, used)| {
+            [([game.as_str(), "day"], used.day), ([game.as_str(), "month"], used.month)]
+        });
+        let help = "What the relay has sent for a game with a budget, in bytes with headers.";
+        out.rows(("lobby_game_relay_used_bytes", help, MetricType::Gauge), ["game", "period"], used)?;
+        let all = self.status.relay_usage.all;
+        let help = "What the relay has sent, in bytes with headers.";
+        let rows = [(["day"], all.day), (["month"], all.month)];
+        out.rows(("lobby_relay_used_bytes", help, MetricType::Gauge), ["period"], rows)?;
         let family = ("lobby_game_connections", "Matches of a game by how they went.", MetricType::Counter);
         out.rows(family, ["game", "outcome"], outcomes)
     }

@@ -48,7 +48,8 @@ impl Context {
         rng: ChaCha20Rng,
         now: Instant,
     ) -> Self {
-        let games = Games::new(config.games.iter().chain(config.relay_games.keys()));
+        let budgets = &config.relay_budgets.games;
+        let games = Games::new(budgets.keys().chain(&config.games).chain(config.relay_games.keys()));
         Self {
             config,
             sockets,
@@ -82,6 +83,11 @@ impl Context {
     /// Notes the time of day, in seconds since 1970.
     pub(super) fn set_time_of_day(&mut self, now: Instant, seconds: u64) {
         self.epoch_s = seconds.checked_sub(now.saturating_duration_since(self.start).as_secs());
+    }
+
+    /// Returns the time of day in seconds since 1970. Where the driver has not told it, the server began in 1970.
+    pub(super) fn calendar(&self) -> u64 {
+        self.time_of_day().unwrap_or_else(|| self.uptime().as_secs())
     }
 
     /// Returns the time of day in seconds since 1970, if the driver has told it.

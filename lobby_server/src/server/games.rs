@@ -75,6 +75,11 @@ impl Games {
         &mut self.0[index]
     }
 
+    /// Returns the name of the game at this place.
+    pub(super) fn name(&self, slot: GameSlot) -> &str {
+        self.0.get(usize::from(slot.0)).map_or(OTHERS, |numbers| &numbers.game)
+    }
+
     /// Gives the numbers of all games, those without a name of their own first.
     pub(super) fn all(&self) -> &[GameNumbers] {
         &self.0

@@ -22,6 +22,17 @@ pub(super) enum Kind {
     Refused(Refusal),
 }
 
+/// A budget of which so much is used is told, and again when it is used up.
+const NEARLY: f64 = 0.8;
+
+/// This is how far a budget is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Low,
+    Nearly,
+    UsedUp,
+}
+
 /// This is one kind's count, as it was told last.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
@@ -31,12 +42,16 @@ struct Told {
 
 /// This remembers what was told.
 #[derive(Debug, Default)]
-pub(super) struct Warnings(BTreeMap<Kind, Told>);
+pub(super) struct Warnings {
+    kinds: BTreeMap<Kind, Told>,
+    /// These are the levels that were told, with the day or month that they are of.
+    budgets: BTreeMap<String, (u64, Level)>,
+}
 
 impl Warnings {
     /// Returns how many of a kind there are since it was told last, where it is time to tell it: `count` is of all times.
     pub(super) fn news(&mut self, now: Instant, kind: Kind, count: u64) -> Option<u64> {
-        let told = self.0.entry(kind).or_default();
+        let told = self.kinds.entry(kind).or_default();
         let lately = told.at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if count <= told.count || lately {
             return None;
@@ -77,6 +92,7 @@ impl Warnings {
                  too much to do"
             );
         }
+        self.tell_budgets(status);
         for (refusal, count) in status.counters.refusals.iter() {
             let Some(setting) = setting(refusal) else { continue };
             if let Some(refused) = self.news(now, Kind::Refused(refusal), count) {
@@ -88,6 +104,54 @@ impl Warnings {
                 );
             }
         }
+    }
+}
+
+impl Warnings {
+    fn tell_budgets(&mut self, status: &Status) {
+        let usage = &status.relay_usage;
+        let games = status.relay_budgets.games.iter().map(|(game, budget)| {
+            (format!("of the game {game}"), *budget, usage.games.get(game).copied().unwrap_or_default())
+        });
+        let all = [(String::from("of all games"), status.relay_budgets.all, usage.all)];
+        for (whose, budget, used) in all.into_iter().chain(games) {
+            let periods = [
+                ("day", budget.day, used.day, usage.day),
+                ("month", budget.month, used.month, usage.month.into()),
+            ];
+            for (period, most, used, number) in periods {
+                let Some(most) = most else { continue };
+                match self.budget_news(format!("{period} {whose}"), number, used as f64 / most as f64) {
+                    Some(Level::UsedUp) => tracing::warn!(
+                        used,
+                        most,
+                        period,
+                        "the relay's budget {whose} is used up: no further match gets the relay, and those that have it \
+                         are slowed. Raise relay_gigabytes_per_{period}, if your contract has more"
+                    ),
+                    Some(Level::Nearly) => tracing::warn!(
+                        used,
+                        most,
+                        period,
+                        "four fifths of the relay's budget {whose} are used; then no further match gets the relay"
+                    ),
+                    Some(Level::Low) | None => {}
+                }
+            }
+        }
+    }
+
+    /// Returns how far a budget is used, where that is more than was told of this day or month.
+    fn budget_news(&mut self, name: String, number: u64, part: f64) -> Option<Level> {
+        let level = match part {
+            part if part >= 1.0 => Level::UsedUp,
+            part if part >= NEARLY => Level::Nearly,
+            _ => Level::Low,
+        };
+        let told = self.budgets.entry(name).or_insert((number, Level::Low));
+        let before = if told.0 == number { told.1 } else { Level::Low };
+        *told = (number, level.max(before));
+        (level > before).then_some(level)
     }
 }
 
@@ -127,5 +191,20 @@ mod tests {
         assert_eq!(warnings.news(now, Kind::KernelDrops, 149_900), Some(29_800), "and the rest of it");
         assert_eq!(warnings.news(now + QUIET, Kind::KernelDrops, 149_900), None, "nothing new");
         assert_eq!(warnings.news(now, Kind::Lag, 1), Some(1), "another kind");
+    }
+
+    #[test]
+    fn a_budget_is_told_at_four_fifths_and_when_it_is_used_up_each_day_anew() {
+        let mut warnings = Warnings::default();
+        let mut told = Vec::new();
+        for day in 0..2 {
+            for percent in 0..130 {
+                let news = warnings.budget_news("day".into(), day, f64::from(percent) / 100.0);
+                told.extend(news.map(|level| (day, percent, level)));
+            }
+        }
+        let (nearly, used_up) = (Level::Nearly, Level::UsedUp);
+        assert_eq!(told, [(0, 80, nearly), (0, 100, used_up), (1, 80, nearly), (1, 100, used_up)]);
+        assert_eq!(warnings.budget_news("month".into(), 1, 1.5), Some(used_up), "another one, all at once");
     }
 }

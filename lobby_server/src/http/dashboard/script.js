@@ -158,7 +158,7 @@ function limits(status) {
     const bar = make("div", {});
     bar.style.width = Math.min(100, limit.used * 100 / limit.max) + "%";
     return make("div", { class: "meter" },
-      make("p", {}, make("span", {}, LIMITS[limit.name] || limit.name), make("span", {}, show(limit.used) + " of " + show(limit.max))),
+      make("p", {}, make("span", {}, LIMITS[limit.name] || limit.name.replace(/day_bytes$/, "today").replace(/month_bytes$/, "this month")), make("span", {}, show(limit.used) + " of " + show(limit.max))),
       make("div", { class: "bar " + grade(limit.used / limit.max) }, bar));
   });
   at("limits").replaceChildren(...meters);
@@ -188,9 +188,10 @@ function findings(status) {
 }
 
 function chart(name, samples, value, show) {
-  const values = samples.map(value);
+  // One sample makes a level line.
+  const values = (samples.length > 1 ? samples : [samples[0], samples[0]]).map(value);
   const most = Math.max(...values, 0);
-  const x = (index) => samples.length > 1 ? index * 100 / (samples.length - 1) : 100;
+  const x = (index) => index * 100 / (values.length - 1);
   const points = values.map((number, index) => x(index).toFixed(2) + "," + (100 - (most ? number * 96 / most : 0)).toFixed(2));
   const svg = shape("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img" },
     shape("line", { class: "floor", x1: 0, x2: 100, y1: 100, y2: 100 }),
@@ -222,7 +223,7 @@ function outcomesChart(samples) {
   });
   const svg = shape("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": "outcomes by the minute" },
     shape("line", { class: "floor", x1: 0, x2: 100, y1: 100, y2: 100 }), ...columns);
-  return make("div", { class: "chart" }, make("p", {}, make("span", {}, "direct, relayed, failed by the minute"),
+  return make("div", { class: "chart" }, make("p", {}, make("span", {}, "outcomes by the minute"),
     make("span", {}, "max " + count(most))), svg);
 }
 
