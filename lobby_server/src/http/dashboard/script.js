@@ -71,11 +71,11 @@ function tiles(status) {
   const all = [
     tile("players", count(now.sessions)),
     tile("rooms", count(now.rooms)),
-    tile("matches a minute", small(now.matches_per_minute)),
+    tile("matches / min", small(now.matches_per_minute)),
     tile("matches running", count(now.matches)),
     tile("relay, Mbit/s", small(now.relay_bytes_per_s * 8 / 1e6), grade(now.relay_bytes_per_s / status.relay_cap)),
     tile("longest turn", small(now.lag_ms) + " ms", now.lag_ms >= 250 ? "bad" : now.lag_ms >= 50 ? "fair" : "good"),
-    tile("lost by the system", now.kernel_drops === null ? "not told" : count(now.kernel_drops), now.kernel_drops_lately ? "bad" : "good"),
+    tile("datagrams lost", now.kernel_drops === null ? "not told" : count(now.kernel_drops), now.kernel_drops_lately ? "bad" : "good"),
     tile("processor", now.cpu === null ? "not told" : percent(now.cpu, 1), now.cpu >= 0.9 ? "bad" : "good"),
     tile("memory", now.memory_bytes === null ? "not told" : bytes(now.memory_bytes)),
   ];
@@ -224,7 +224,7 @@ function outcomesChart(samples) {
   const svg = shape("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": "outcomes by the minute" },
     shape("line", { class: "floor", x1: 0, x2: 100, y1: 100, y2: 100 }), ...columns);
   return make("div", { class: "chart" }, make("p", {}, make("span", {}, "outcomes by the minute"),
-    make("span", {}, "max " + count(most))), svg);
+    make("span", {}, "max " + count(Math.max(...minutes.map((one) => one.direct + one.relayed + one.failed))))), svg);
 }
 
 function history(past) {
