@@ -159,11 +159,12 @@ impl Socket {
     }
 
     /// Returns the number by which the kernel lists this socket (Linux: its inode), see
-    /// [`kernel_queues`](crate::kernel_queues). It is another one after [`mend`](Self::mend).
+    /// [`kernel_queues`](crate::kernel_queues); none on systems that have no such list. It is another one after
+    /// [`mend`](Self::mend).
     pub fn kernel_id(&self) -> Option<u64> {
-        #[cfg(unix)]
-        return rustix::fs::fstat(&self.io).ok().map(|stat| stat.st_ino as u64); // as wide as that or narrower
-        #[cfg(not(unix))]
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        return rustix::fs::fstat(&self.io).ok().map(|stat| stat.st_ino);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
         None
     }
 
