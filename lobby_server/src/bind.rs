@@ -22,7 +22,7 @@ fn open_first(
 ) -> Result<(Bound, Option<Listener>), BindError> {
     let mut tries = 0;
     loop {
-        let bound = open(address, about)?;
+        let bound = open(address, settings.socket_buffer(), about)?;
         tries += 1;
         // The system's choice may be the port that is to be the second one.
         if address.port() == 0 && settings.second_port == Some(bound.about.local.port()) && tries < PORT_TRIES
@@ -77,7 +77,7 @@ pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>
             for (port, second_port) in [(ports[0], false), (ports[1], true)] {
                 let about =
                     ServerSocket { public: second_public, second_address: true, second_port, ..about };
-                all.push(open(SocketAddr::new(*second, port), about)?);
+                all.push(open(SocketAddr::new(*second, port), settings.socket_buffer(), about)?);
             }
         }
     }
@@ -95,10 +95,10 @@ fn open_second_port(
     let wanted = settings.second_port_for(first);
     // One that was asked for by its number is that one or an error.
     let port = if wanted == first_port && settings.second_port.is_none() { 0 } else { wanted };
-    match open(SocketAddr::new(first.ip(), port), about) {
+    match open(SocketAddr::new(first.ip(), port), settings.socket_buffer(), about) {
         Err(error) if settings.second_port.is_none() && in_use(&error.source) => {
             tracing::info!(port, "second port is in use: taking a free one");
-            open(SocketAddr::new(first.ip(), 0), about)
+            open(SocketAddr::new(first.ip(), 0), settings.socket_buffer(), about)
         }
         other => other,
     }

@@ -110,6 +110,11 @@ impl Census {
             && (old.is_some() || !self.is_full(ip, places))
     }
 
+    /// Returns whether this address has all sessions that it may have.
+    pub(crate) fn is_address_full(&self, ip: IpAddr, places: &Places) -> bool {
+        self.counts.full(ip, places.per_address, None).is_some()
+    }
+
     fn is_full(&self, ip: IpAddr, places: &Places) -> bool {
         let kept = places.total / 10;
         let taken = self.sessions.len();

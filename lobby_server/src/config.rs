@@ -8,6 +8,7 @@ mod sources;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::budget::RelayBudgets;
 use crate::census::Places;
 use crate::limits::Rate;
 use crate::matchmaking::Policy;
@@ -75,6 +76,8 @@ pub struct ServerConfig {
     pub relay_rate: Rate,
     /// All together may send so many bytes through the relay (default 50 MB a second).
     pub relay_total_rate: Rate,
+    /// This is what the relay may send in a day and a month, headers of IP and UDP included (default: as much as there is).
+    pub relay_budgets: RelayBudgets,
     /// One match may use the relay for so long (default 12 h).
     pub relay_lifetime: Duration,
     /// This says whether plain STUN Binding requests are answered (default: yes).
@@ -132,6 +135,7 @@ impl Default for ServerConfig {
             relay_games: BTreeMap::new(),
             relay_rate: relay_rate(512),
             relay_total_rate: relay_rate(50_000),
+            relay_budgets: RelayBudgets::default(),
             relay_lifetime: Duration::from_secs(12 * 3600),
             stun: true,
             stun_rate: Rate::new(50.0, 200.0),

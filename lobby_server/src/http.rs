@@ -4,19 +4,24 @@
 //! has a deadline, and gives way to newer ones when there are too many. The game's thread is asked how it is a few times
 //! a second at the most, however many want to know.
 
-mod pages;
+mod live;
+mod metrics;
+mod page;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Shared};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,7 +32,10 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use traversal_udp::Episode;
 
-use crate::status::{Handle, STATUS_WAIT};
+use crate::status::{Handle, STATUS_WAIT, Status};
+use crate::watch::{Seen, look};
+use metrics::Format;
+use page::PAGE;
 
 /// So many connections are served at a time: a few scrapers and people who look.
 pub(crate) const MAX_CONNECTIONS: usize = 64;
@@ -73,7 +81,11 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn start(address: SocketAddr, handle: Handle) -> Result<Self, HttpError> {
+    pub(crate) fn start(
+        address: SocketAddr,
+        handle: Handle,
+        seen: Arc<Shared<Seen>>,
+    ) -> Result<Self, HttpError> {
         let error = |source| HttpError { address, source };
         let listener = TcpListener::bind(address).map_err(error)?;
         listener.set_nonblocking(true).map_err(error)?;
@@ -88,7 +100,7 @@ impl Http {
         let thread = std::thread::Builder::new()
             .name("lobby_http".into())
             .spawn(move || {
-                runtime.spawn(accept(listener, Arc::new(Answers::new(handle))));
+                runtime.spawn(accept(listener, Arc::new(Answers::new(handle, seen))));
                 // Whatever still runs then is dropped with the runtime: it waits for nothing but sockets.
                 let _ = runtime.block_on(stopped);
             })
@@ -160,22 +172,22 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>) {
     }
 }
 
-/// This is what is shown, made from one answer of the game's thread.
+/// This is what is shown: one answer of the game's thread, and what was seen beside.
 struct Shown {
-    metrics: Bytes,
-    page: Bytes,
-    takes_players: bool,
+    status: Status,
+    seen: Seen,
 }
 
 /// This keeps the last answer of the game's thread: one task asks for all that wait.
 struct Answers {
     handle: Handle,
+    seen: Arc<Shared<Seen>>,
     last: Mutex<Option<(Instant, Option<Arc<Shown>>)>>,
 }
 
 impl Answers {
-    fn new(handle: Handle) -> Self {
-        Self { handle, last: Mutex::new(None) }
+    fn new(handle: Handle, seen: Arc<Shared<Seen>>) -> Self {
+        Self { handle, seen, last: Mutex::new(None) }
     }
 
     /// Asks the server how it is; `None`: it does not answer.
@@ -189,19 +201,14 @@ impl Answers {
         let (reply, answer) = oneshot::channel();
         self.handle.ask(move |status| drop(reply.send(status)));
         let status = timeout(STATUS_WAIT, answer).await.ok().and_then(Result::ok);
-        let shown = status.map(|status| {
-            Arc::new(Shown {
-                metrics: pages::metrics(&status).into(),
-                page: pages::page(&status).into(),
-                takes_players: status.takes_players,
-            })
-        });
+        let shown = status.map(|status| Arc::new(Shown { status, seen: look(&self.seen) }));
         *last = Some((Instant::now(), shown.clone()));
         shown
     }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 async fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -214,23 +221,46 @@ async fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full
         return text(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here\n");
     }
     let path = request.uri().path();
-    if !matches!(path, "/" | "/health" | "/ready" | "/metrics") {
-        return text(StatusCode::NOT_FOUND, "not found; there are /, /health, /ready and /metrics\n");
+    if path == "/" {
+        // It shows by itself that the server does not answer.
+        return page();
+    }
+    if !matches!(path, "/health" | "/ready" | "/metrics" | "/status.json" | "/history.json") {
+        return text(
+            StatusCode::NOT_FOUND,
+            "not found; there are /, /health, /ready, /metrics, /status.json and /history.json\n",
+        );
     }
     let Some(shown) = answers.get().await else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the server does not answer\n");
     };
     match path {
         "/health" => text(StatusCode::OK, "ok\n"),
-        "/ready" if shown.takes_players => text(StatusCode::OK, "ready\n"),
+        "/ready" if shown.status.takes_players => text(StatusCode::OK, "ready\n"),
         "/ready" => {
             text(StatusCode::SERVICE_UNAVAILABLE, "takes no new players: it is full, or about to end\n")
         }
         "/metrics" => {
-            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", shown.metrics.clone())
+            let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+            let format = Format::accepted_by(accept);
+            let metrics = metrics::metrics(format, &shown.status, &shown.seen);
+            response(StatusCode::OK, format.content_type(), metrics.into())
         }
-        _ => response(StatusCode::OK, "text/html; charset=utf-8", shown.page.clone()),
+        "/history.json" => response(StatusCode::OK, JSON, live::history(&shown.seen).into()),
+        _ => response(StatusCode::OK, JSON, live::status(&shown.status, &shown.seen).into()),
     }
+}
+
+/// Gives the status page, with what browsers are to let it do.
+fn page() -> Response<Full<Bytes>> {
+    let html = Bytes::from_static(PAGE.html.as_bytes());
+    let mut response = response(StatusCode::OK, "text/html; charset=utf-8", html);
+    let headers = response.headers_mut();
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(policy) = HeaderValue::from_str(&PAGE.policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
@@ -240,6 +270,9 @@ fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
 fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

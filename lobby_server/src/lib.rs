@@ -5,15 +5,16 @@
 //!
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
-//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
+//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `budget`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
-//! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`], `special_use` and [`check`] serve the operator, who asks a running server by `admin`.
+//! STUN format, `watch` looks at what it takes and loses, `http` has the metrics and the dashboard, [`log`] the log; [`config`], [`key`], [`files`], `special_use` and [`check`] serve the operator, who asks a running server by `admin`.
 
 mod addresses;
 #[cfg(unix)]
 pub mod admin;
 mod bind;
 mod bind_error;
+mod budget;
 mod census;
 pub mod check;
 mod claims;
@@ -23,6 +24,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guesses;
+mod histogram;
 mod host_choice;
 mod http;
 mod ids;
@@ -45,11 +47,15 @@ mod status;
 mod stun;
 mod surroundings;
 mod tcp;
+mod turns;
 mod udp;
+mod watch;
 
 pub use addresses::Addresses;
 pub use bind_error::{BindError, Transport};
+pub use budget::{RelayBudget, RelayBudgets, RelayUsage, RelayUsed};
 pub use config::{ConfigError, Reload, ServerConfig, Settings};
+pub use histogram::Histogram;
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;
@@ -58,10 +64,10 @@ pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
 pub use server::{
-    Counters, Gauges, NotOne, PlayerRow, RoomRow, Server, ServerSocket, ServerSocketId, ServerTransmit,
-    TokenCheck,
+    Counters, GameNumbers, Gauges, NotOne, PlayerRow, Refusal, Refusals, RoomRow, Server, ServerSocket,
+    ServerSocketId, ServerTransmit, Timings, TokenCheck,
 };
-pub use status::{Handle, Status};
+pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, Surroundings};
 pub use traversal_core::Identity;
 

@@ -266,7 +266,8 @@ fn bind(
 ) -> Result<BoundServer, Box<dyn std::error::Error>> {
     files::raise_limit(&settings);
     let identity = key::load_or_create(key_file)?;
-    Ok(LobbyServer::new(settings).identity(identity).log_losses(losses).bind()?)
+    let usage_file = key_file.with_file_name("relay_usage.json");
+    Ok(LobbyServer::new(settings).identity(identity).log_losses(losses).usage_file(usage_file).bind()?)
 }
 
 /// The line that says where it is.

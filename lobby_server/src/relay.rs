@@ -197,6 +197,16 @@ impl Relay {
 
     /// Returns whether so many bytes from this address are within all limits; they are counted if so.
     pub(crate) fn charge(&mut self, now: Instant, lane: &Lane, from: IpAddr, bytes: usize) -> bool {
+        self.charge_at(now, lane, (from, self.limits.side), bytes)
+    }
+
+    /// Does the same where the budget is used up: each side may send no more than a game needs.
+    pub(crate) fn charge_slowly(&mut self, now: Instant, lane: &Lane, from: IpAddr, bytes: usize) -> bool {
+        let Rate { per_second, burst } = self.limits.side;
+        self.charge_at(now, lane, (from, Rate::new(per_second.min(PLAYABLE), burst.min(PLAYABLE))), bytes)
+    }
+
+    fn charge_at(&mut self, now: Instant, lane: &Lane, (from, side): (IpAddr, Rate), bytes: usize) -> bool {
         let Some(allocation) = self.allocations.get_mut(&lane.match_id) else { return false };
         let customer = widest(from);
         let known = allocation.shares[lane.side].from.replace((customer, now));
@@ -208,7 +218,7 @@ impl Relay {
         }
         let Some(allocation) = self.allocations.get_mut(&lane.match_id) else { return false };
         let cost = bytes as f64;
-        let (side, total) = (self.limits.side, self.limits.total);
+        let total = self.limits.total;
         let share = &mut allocation.shares[lane.side];
         let left = self.total.left(total, now);
         let (own, own_rate) = (share.bucket.left(share.rate(), now) >= cost, share.rate());

@@ -37,6 +37,8 @@ struct Match {
     rounds: [BTreeMap<u16, ProbeRound>; 2],
     /// A direct path stands.
     settled: bool,
+    /// This says when it began; `None`: it went on after a restart of the server.
+    began: Option<Instant>,
     /// This says when both were last told to try again.
     again: Option<Instant>,
     /// This is what each side has reported.
@@ -112,9 +114,23 @@ impl Rendezvous {
             self.of_player.entry(player).or_default().insert(id);
         }
         let (rounds, reported, counted) = Default::default();
-        let running = Match { sides, rounds, settled: false, again: None, reported, counted, plan };
+        let running =
+            Match { sides, rounds, settled: false, began: None, again: None, reported, counted, plan };
         self.matches.insert(id, running);
         replaced
+    }
+
+    /// Notes that a match begins now.
+    pub(crate) fn note_begin(&mut self, id: MatchId, now: Instant) {
+        if let Some(running) = self.matches.get_mut(&id) {
+            running.began = Some(now);
+        }
+    }
+
+    /// Returns for how long a match has run, unless it is tried anew since.
+    pub(crate) fn age(&self, id: MatchId, now: Instant) -> Option<Duration> {
+        let running = self.matches.get(&id).filter(|running| running.again.is_none())?;
+        Some(now.saturating_duration_since(running.began?))
     }
 
     /// Returns whether there is such a match.

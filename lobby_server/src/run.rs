@@ -1,5 +1,6 @@
 //! The core on real sockets, in a thread of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
@@ -15,17 +16,20 @@ use crate::addresses::Addresses;
 use crate::admin::{Admin, AdminError};
 use crate::bind::open_all;
 use crate::bind_error::BindError;
+use crate::budget::RelayUsage;
 use crate::config::{ConfigError, Settings};
 use crate::files;
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
-use crate::server::{Server, ServerSocketId, TokenCheck};
-use crate::status::{Handle, Status, Task};
+use crate::server::{Gauges, Server, ServerSocketId, TokenCheck};
+use crate::status::{Handle, Limit, Status, Task};
 use crate::surroundings::Surroundings;
 use crate::tcp::Streams;
+use crate::turns::Turns;
 use crate::udp::{self, Bound};
+use crate::watch::{UsageFile, Watch};
 
 const WAKER: Token = Token(usize::MAX);
 /// The system is asked for its addresses so often.
@@ -64,6 +68,7 @@ pub struct LobbyServer {
     identity: Option<Identity>,
     token_check: Option<Box<dyn TokenCheck>>,
     log_losses: Losses,
+    usage_file: Option<UsageFile>,
 }
 
 impl std::fmt::Debug for LobbyServer {
@@ -99,7 +104,7 @@ impl TokenCheck for SharedToken {
 impl LobbyServer {
     /// Makes a server whose key is drawn at the start: for servers that a game brings along.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, identity: None, token_check: None, log_losses: Losses::default() }
+        Self { settings, identity: None, token_check: None, log_losses: Losses::default(), usage_file: None }
     }
 
     /// Gives the server the key that this user's lobby servers have by default ([`key::default_file`]), which is made if there is
@@ -137,6 +142,14 @@ impl LobbyServer {
         self
     }
 
+    /// Keeps what the relay has used in this file, so that the budgets of the day and month outlive a restart. It is written
+    /// once a minute at the most, and at the end.
+    #[must_use]
+    pub fn usage_file(mut self, file: PathBuf) -> Self {
+        self.usage_file = Some(UsageFile::new(file));
+        self
+    }
+
     /// Opens the sockets; [`BoundServer::run`] serves them.
     ///
     /// # Errors
@@ -155,8 +168,13 @@ impl LobbyServer {
             bound.register(poll.registry(), ServerSocketId(index as u16))?;
         }
         let (handle, asked) = Handle::new(waker);
-        let http =
-            if self.settings.no_http { None } else { Some(Http::start(self.settings.http, handle.clone())?) };
+        tell_buffers(&sockets, self.settings.socket_buffer());
+        let watch = Watch::start(handle.clone(), self.usage_file.clone())?;
+        let http = if self.settings.no_http {
+            None
+        } else {
+            Some(Http::start(self.settings.http, handle.clone(), watch.seen())?)
+        };
         #[cfg(unix)]
         let admin = self.settings.admin_socket.as_deref();
         #[cfg(unix)]
@@ -175,6 +193,9 @@ impl LobbyServer {
         if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             server.set_time_of_day(Instant::now(), since.as_secs());
         }
+        if let Some(file) = &self.usage_file {
+            server.restore_relay_usage(&file.read());
+        }
         let own_token_check = self.token_check.is_some();
         if let Some(check) = self.token_check.or_else(|| token_check(&self.settings)) {
             server.set_token_check(check);
@@ -183,6 +204,7 @@ impl LobbyServer {
         Ok(BoundServer {
             #[cfg(unix)]
             admin,
+            wanted_buffer: self.settings.socket_buffer(),
             settings: self.settings,
             own_token_check,
             start: Instant::now(),
@@ -194,6 +216,10 @@ impl LobbyServer {
             asked,
             handle,
             http,
+            _watch: watch,
+            usage_file: self.usage_file,
+            turns: Turns::new(Instant::now()),
+            started: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
             addresses,
             log_losses: self.log_losses,
             send_errors: 0,
@@ -235,6 +261,11 @@ pub struct BoundServer {
     asked: Receiver<Task>,
     handle: Handle,
     http: Option<Http>,
+    _watch: Watch,
+    usage_file: Option<UsageFile>,
+    turns: Turns,
+    wanted_buffer: usize,
+    started: Duration,
     addresses: Addresses,
     log_losses: Losses,
     send_errors: u64,
@@ -288,6 +319,8 @@ impl BoundServer {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
+            let woken = Instant::now();
+            let late = self.server.poll_timeout().map(|due| woken.saturating_duration_since(due));
             for event in &events {
                 match self.sockets.get_mut(event.token().0) {
                     Some(bound) => bound.set_readable(),
@@ -324,10 +357,15 @@ impl BoundServer {
             }
             self.drain(&mut registry);
             self.streams.flush(now);
+            let end = Instant::now();
+            self.turns.note(end, end.saturating_duration_since(woken), late);
             if stop {
                 drop(self.http.take());
                 #[cfg(unix)]
                 drop(self.admin.take());
+                if let Some(file) = &mut self.usage_file {
+                    file.write(end, self.server.relay_usage(end));
+                }
                 return Ok(());
             }
         }
@@ -368,11 +406,28 @@ impl BoundServer {
         &mut self.server
     }
 
-    pub(crate) fn status(&self, now: Instant) -> Status {
+    pub(crate) fn status(&mut self, now: Instant) -> Status {
+        let mut counters = self.server.counters();
+        counters.refusals.add(self.streams.refusals());
+        let gauges = self.server.gauges();
+        let relay_usage = self.server.relay_usage(now).clone();
         Status {
-            counters: self.server.counters(),
-            gauges: self.server.gauges(),
+            counters,
+            gauges,
             outcomes: self.server.outcomes().clone(),
+            timings: self.server.timings().clone(),
+            games: self.server.games().to_vec(),
+            limits: self.limits(&gauges, &relay_usage),
+            relay_budgets: self.server.config().relay_budgets.clone(),
+            relay_usage,
+            turns: self.turns.histogram().clone(),
+            lag: self.turns.lag(now),
+            receive_buffer: least_buffer(&self.sockets).unwrap_or(self.wanted_buffer),
+            wanted_buffer: self.wanted_buffer,
+            kernel_ids: self.sockets.iter().filter_map(Bound::kernel_id).collect(),
+            tcp_waiting: self.streams.waiting(),
+            started: self.started,
+            public_key: self.addresses.public_key,
             send_errors: self.send_errors,
             too_long: self.too_long,
             tcp_connections: self.streams.len(),
@@ -380,9 +435,18 @@ impl BoundServer {
             log_limited: self.log_losses.limited(),
             findings: self.server.findings(now),
             takes_players: self.server.takes_players(),
-            public_key: self.addresses.public_key,
             uptime: self.start.elapsed(),
         }
+    }
+
+    /// Returns all limits, and how much of each is used.
+    fn limits(&self, gauges: &Gauges, relay: &RelayUsage) -> Vec<Limit> {
+        let mut limits = Limit::of_core(self.server.config(), gauges, relay);
+        let (tcp, per_address) = self.streams.places();
+        let connections = Some(self.streams.len() as u64);
+        limits.push(Limit { name: "tcp_connections", used: connections, max: tcp as u64 });
+        limits.push(Limit { name: "tcp_connections_per_address", used: None, max: per_address as u64 });
+        limits
     }
 
     /// Sends what the core has to say.
@@ -401,6 +465,23 @@ impl BoundServer {
             self.send_errors += u64::from(!sent);
         }
     }
+}
+
+/// Returns the receive buffer of the socket that has the least.
+fn least_buffer(sockets: &[Bound]) -> Option<usize> {
+    sockets.iter().filter_map(Bound::receive_buffer).min()
+}
+
+/// Says what to do where the system grants less than was asked for. It is enough for some thousand players; when datagrams
+/// are lost for want of it, there is a warning.
+fn tell_buffers(sockets: &[Bound], wanted: usize) {
+    let Some(granted) = least_buffer(sockets).filter(|granted| *granted < wanted) else { return };
+    tracing::info!(
+        granted,
+        wanted,
+        "the system grants smaller receive buffers than were asked for, in bytes; where thousands play, let it grant \
+         more: sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}"
+    );
 }
 
 /// This is a server that serves in a thread of its own; dropping it stops and joins it.

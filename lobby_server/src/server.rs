@@ -11,8 +11,10 @@
 mod context;
 mod counters;
 mod dispatch;
+mod games;
 mod matches;
 pub(crate) mod operator;
+mod refusals;
 mod rooms;
 mod roster;
 mod sockets;
@@ -21,6 +23,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod timings;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -34,14 +37,17 @@ use traversal_core::wire::secret::mixed;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
+use crate::budget::RelayUsage;
 use crate::config::ServerConfig;
 use crate::ids::SessionId;
 use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
 use context::Context;
 pub use counters::{Counters, Gauges};
+pub use games::GameNumbers;
 use matches::Matches;
 pub use operator::{NotOne, PlayerRow, RoomRow};
+pub use refusals::{Refusal, Refusals};
 use rooms::{Others, Rooms};
 use roster::{Roster, RosterKeys};
 use sockets::{Incoming, Route};
@@ -49,6 +55,7 @@ pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
 use stun::Stun;
 use surroundings::Place;
 use timers::Timer;
+pub use timings::Timings;
 
 /// A timer that was due is not due again sooner than this: far below every wait of the server.
 const TICK: Duration = Duration::from_millis(1);
@@ -144,6 +151,32 @@ impl Server {
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
         self.cx.counters
+    }
+
+    /// Returns the settings.
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.cx.config
+    }
+
+    /// Goes on from what the relay had used before a restart.
+    pub fn restore_relay_usage(&mut self, kept: &RelayUsage) {
+        self.matches.restore_relay_usage(kept);
+    }
+
+    /// Returns what the relay has used at `now`, in this day and month.
+    pub fn relay_usage(&mut self, now: Instant) -> &RelayUsage {
+        self.cx.now = now;
+        self.matches.relay_usage(&self.cx)
+    }
+
+    /// Returns how long things took since the start.
+    pub fn timings(&self) -> &Timings {
+        &self.cx.timings
+    }
+
+    /// Returns the numbers of each game; those of games that have none of their own come first.
+    pub fn games(&self) -> &[GameNumbers] {
+        self.cx.games.all()
     }
 
     /// Returns how matches went since the start, by cause and NATs.

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use mio::Waker;
 use traversal_core::text::TextError;
 
-use crate::config::Settings;
+use crate::budget::{RelayBudgets, RelayUsage};
+use crate::config::{ServerConfig, Settings};
+use crate::histogram::Histogram;
 use crate::outcomes::Outcomes;
 use crate::run::BoundServer;
-use crate::server::{Counters, Gauges};
+use crate::server::{Counters, GameNumbers, Gauges, Timings};
 use crate::surroundings::Finding;
 
 /// Somebody who asks how the server is waits so long.
@@ -25,8 +27,50 @@ const SERVES: u8 = 0;
 const DRAINS: u8 = 1;
 const STOPS: u8 = 2;
 
+/// This is a limit of the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limit {
+    /// This names the limit, as the metrics do.
+    pub name: &'static str,
+    /// So much of it is used; `None`: it holds for each address, or for each second, and is not told.
+    pub used: Option<u64>,
+    /// There is so much at the most.
+    pub max: u64,
+}
+
+impl Limit {
+    /// Returns the limits of the core, and how much of each is used.
+    pub(crate) fn of_core(config: &ServerConfig, gauges: &Gauges, relay: &RelayUsage) -> Vec<Self> {
+        let of = |name, used: Option<usize>, max: usize| Self {
+            name,
+            used: used.map(|used| used as u64),
+            max: max as u64,
+        };
+        let budget = config.relay_budgets.all;
+        let budgets = [
+            ("relay_day_bytes", budget.day, relay.all.day),
+            ("relay_month_bytes", budget.month, relay.all.month),
+        ];
+        let budgets = budgets
+            .into_iter()
+            .filter_map(|(name, max, used)| Some(Self { name, used: Some(used), max: max? }));
+        let limits = [
+            of("sessions", Some(gauges.sessions), config.max_sessions),
+            of("sessions_per_address", None, config.max_sessions_per_address),
+            of("rooms", Some(gauges.rooms), config.max_rooms),
+            of("rooms_per_address", None, config.max_rooms_per_address),
+            of("queued_per_address", None, config.max_queued_per_address),
+            // A whole number of bytes, which is what the settings say.
+            of("relay_bytes_per_second", None, config.relay_total_rate.per_second as usize),
+        ];
+        limits.into_iter().chain(budgets).collect()
+    }
+}
+
 /// The status page and the metrics show this.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Status {
     /// This is what the server has counted since its start.
     pub counters: Counters,
@@ -34,6 +78,32 @@ pub struct Status {
     pub gauges: Gauges,
     /// This says how matches went since the start, by cause and NATs.
     pub outcomes: Outcomes,
+    /// This says how long things took since the start.
+    pub timings: Timings,
+    /// These are the numbers of each game; those of games that have none of their own come first.
+    pub games: Vec<GameNumbers>,
+    /// These are the limits, and how much of each is used.
+    pub limits: Vec<Limit>,
+    /// These are the turns of the server's loop since the start, by how long they took.
+    pub turns: Histogram,
+    /// The longest turn of the last ten to twenty seconds took so long: a datagram may wait so long for others.
+    pub lag: Duration,
+    /// The system has granted so many bytes of receive buffer, for the socket that has the least.
+    pub receive_buffer: usize,
+    /// So many bytes of receive buffer were asked for.
+    pub wanted_buffer: usize,
+    /// The kernel lists the server's UDP sockets by these numbers (Linux: inodes).
+    pub kernel_ids: Vec<u64>,
+    /// So many bytes wait for slow readers of TCP connections.
+    pub tcp_waiting: usize,
+    /// The server began so long after the start of 1970 (UTC).
+    pub started: Duration,
+    /// This is what the relay may send.
+    pub relay_budgets: RelayBudgets,
+    /// This is what the relay has sent, in this day and month.
+    pub relay_usage: RelayUsage,
+    /// Clients pin this public key.
+    pub public_key: [u8; 32],
     /// This counts the datagrams that the system, or the other end of a TCP connection, did not take.
     pub send_errors: u64,
     /// This counts the those of them that were longer than this machine's way there takes.
@@ -46,8 +116,6 @@ pub struct Status {
     pub log_limited: u64,
     /// This says whether the server takes new players: not where it is about to end, or is full.
     pub takes_players: bool,
-    /// Clients pin this public key.
-    pub public_key: [u8; 32],
     /// This says what is wrong with the server's place in the network, the worst first.
     pub findings: Vec<Finding>,
     /// The server has run for so long.
@@ -135,6 +203,39 @@ impl Handle {
     pub(crate) fn have(&self, task: impl FnOnce(&mut BoundServer, Instant) + Send + 'static) {
         if self.tasks.send(Box::new(task)).is_ok() {
             let _ = self.waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+impl Status {
+    /// Returns how a server is that has just begun.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            counters: Counters::default(),
+            gauges: Gauges::default(),
+            outcomes: Outcomes::new(),
+            timings: Timings::default(),
+            games: vec![GameNumbers { game: "other games".into(), ..GameNumbers::default() }],
+            limits: Limit::of_core(&ServerConfig::default(), &Gauges::default(), &RelayUsage::default()),
+            turns: Histogram::of_turns(),
+            lag: Duration::ZERO,
+            receive_buffer: 212_992,
+            wanted_buffer: 8_192_000,
+            kernel_ids: Vec::new(),
+            tcp_waiting: 0,
+            started: Duration::from_secs(1_790_000_000),
+            relay_budgets: RelayBudgets::default(),
+            relay_usage: RelayUsage::default(),
+            public_key: [7; 32],
+            send_errors: 0,
+            too_long: 0,
+            tcp_connections: 0,
+            log_dropped: 0,
+            log_limited: 0,
+            takes_players: true,
+            findings: Vec::new(),
+            uptime: Duration::from_secs(1),
         }
     }
 }

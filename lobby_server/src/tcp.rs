@@ -19,7 +19,7 @@ use traversal_udp::Episode;
 
 use crate::config::Settings;
 use crate::limits::{Counts, Waiting};
-use crate::server::{Server, ServerSocketId};
+use crate::server::{Refusal, Refusals, Server, ServerSocketId};
 pub(crate) use listener::Listener;
 
 /// Tokens of connections begin here; those below are sockets, by their [`ServerSocketId`].
@@ -95,6 +95,7 @@ pub(crate) struct Streams {
     /// A connection must have logged in after so long, see [`Settings::tcp_login_timeout_s`].
     login: Duration,
     buffer: Vec<u8>,
+    refusals: Refusals,
 }
 
 impl Streams {
@@ -129,6 +130,7 @@ impl Streams {
             max_per_address: settings.max_tcp_per_address,
             login: Duration::from_secs(settings.tcp_login_timeout_s),
             buffer: vec![0; BUFFER],
+            refusals: Refusals::default(),
         })
     }
 
@@ -141,6 +143,21 @@ impl Streams {
     /// Counts the connections at present.
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Returns how many connections there may be, in all and of one address.
+    pub(crate) fn places(&self) -> (usize, usize) {
+        (self.max, self.max_per_address)
+    }
+
+    /// Counts the bytes that wait for slow readers.
+    pub(crate) fn waiting(&self) -> usize {
+        self.connections.values().map(|connection| connection.writer.pending().len()).sum()
+    }
+
+    /// Returns how many were turned away.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// The poller says that something can be done.
@@ -240,6 +257,8 @@ impl Streams {
         server: &Server,
     ) -> io::Result<()> {
         if !self.make_room(peer.ip(), server) {
+            let of_address = self.by_address.full(peer.ip(), self.max_per_address, None).is_some();
+            self.refusals.count(if of_address { Refusal::TcpOfAddress } else { Refusal::TcpFull });
             tracing::debug!("too many TCP connections: one is turned away");
             return Ok(());
         }

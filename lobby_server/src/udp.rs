@@ -14,8 +14,6 @@ use crate::server::{Server, ServerSocket, ServerSocketId};
 const BATCH: usize = 16;
 /// Batches of one socket before the others get their turn.
 const BATCHES_IN_A_ROW: usize = 32;
-/// So many bytes are asked of the system for each direction; it grants what it allows.
-const SOCKET_BUFFER: usize = 2 << 20;
 
 /// This is a socket of the server, with what it is for.
 pub(crate) struct Bound {
@@ -25,9 +23,10 @@ pub(crate) struct Bound {
     too_long: Episode,
 }
 
-/// Opens a socket at this address; 0 as the port is any free one.
-pub(crate) fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, BindError> {
-    let socket = Socket::open(address, Some(SOCKET_BUFFER)).map_err(|source| BindError {
+/// Opens a socket at this address; 0 as the port is any free one. So many bytes of buffer are asked of the system for each
+/// direction.
+pub(crate) fn open(address: SocketAddr, buffer: usize, about: ServerSocket) -> Result<Bound, BindError> {
+    let socket = Socket::open(address, Some(buffer)).map_err(|source| BindError {
         address,
         protocol: Transport::Udp,
         source,
@@ -50,6 +49,16 @@ impl Bound {
     /// Has the poll watch it.
     pub(crate) fn register(&mut self, registry: &Registry, id: ServerSocketId) -> io::Result<()> {
         registry.register(&mut self.socket, token(id), Interest::READABLE)
+    }
+
+    /// Returns how many bytes of receive buffer the system has granted.
+    pub(crate) fn receive_buffer(&self) -> Option<usize> {
+        self.socket.receive_buffer()
+    }
+
+    /// Returns the number by which the kernel lists it.
+    pub(crate) fn kernel_id(&self) -> Option<u64> {
+        self.socket.kernel_id()
     }
 
     /// Notes that the poll has told of something to read.

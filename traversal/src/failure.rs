@@ -151,6 +151,9 @@ pub enum NoRelay {
     /// So many pairs play over it that the shares of all would become too small to play.
     #[error("The lobby server's relay is full.")]
     Full,
+    /// The traffic that the server's operator allows the relay for this day or month is used up.
+    #[error("The lobby server's relay has used up its traffic for this day or month.")]
+    Budget,
 }
 
 impl NoRelay {
@@ -159,6 +162,7 @@ impl NoRelay {
         match self {
             Self::Off => "off",
             Self::Full => "full",
+            Self::Budget => "budget",
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod faults;
 mod health;
 mod outgoing;
 pub mod private;
+mod queues;
 mod socket;
 
 pub use alarm::Alarm;
@@ -33,4 +34,5 @@ pub use buffer::{Buffer, Datagram};
 pub use episode::Episode;
 pub use health::Health;
 pub use outgoing::{Origin, Outgoing, Sent, is_too_long};
+pub use queues::{KernelQueue, kernel_queues};
 pub use socket::{Mended, Received, Socket, in_use};

@@ -75,6 +75,7 @@ pub struct Socket {
     local: SocketAddr,
     ttl: u32,
     buffer: Option<usize>,
+    granted: Option<usize>,
     batches: bool,
     readable: bool,
     health: Health,
@@ -93,10 +94,7 @@ impl Socket {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        if let Some(bytes) = buffer {
-            let _ = socket.set_recv_buffer_size(bytes);
-            let _ = socket.set_send_buffer_size(bytes);
-        }
+        let granted = buffer.and_then(|bytes| ask_for_buffers(&socket, bytes));
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let io = UdpSocket::from_std(socket.into());
@@ -112,6 +110,7 @@ impl Socket {
             local,
             ttl: ttl.unwrap_or(USUAL_TTL),
             buffer,
+            granted,
             batches: true,
             readable: true,
             health: Health::default(),
@@ -151,6 +150,22 @@ impl Socket {
     /// Returns the address that it is bound to.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Returns how many bytes of receive buffer the system has granted, of those that were asked for; none: nothing was
+    /// asked for, or the system does not tell.
+    pub fn receive_buffer(&self) -> Option<usize> {
+        self.granted
+    }
+
+    /// Returns the number by which the kernel lists this socket (Linux: its inode), see
+    /// [`kernel_queues`](crate::kernel_queues); none on systems that have no such list. It is another one after
+    /// [`mend`](Self::mend).
+    pub fn kernel_id(&self) -> Option<u64> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        return rustix::fs::fstat(&self.io).ok().map(|stat| stat.st_ino);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        None
     }
 
     /// Notes that the poll has told of something to read, or of an error.
@@ -354,6 +369,30 @@ impl Socket {
             let _ = state.set_gro(UdpSockRef::from(&self.io), false);
         }
     }
+}
+
+/// Asks for so many bytes of buffer in each direction, and returns how many there are for receiving. Linux grants no more
+/// than `net.core.rmem_max`, unless the process may do as it likes (`CAP_NET_ADMIN`).
+fn ask_for_buffers(socket: &socket2::Socket, bytes: usize) -> Option<usize> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let forced = {
+        use nix::sys::socket::{setsockopt, sockopt};
+        (
+            setsockopt(socket, sockopt::RcvBufForce, &bytes).is_ok(),
+            setsockopt(socket, sockopt::SndBufForce, &bytes).is_ok(),
+        )
+    };
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let forced = (false, false);
+    if !forced.0 {
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
+    if !forced.1 {
+        let _ = socket.set_send_buffer_size(bytes);
+    }
+    // Linux takes twice as many, for what it keeps beside each datagram, and tells that.
+    let told = socket.recv_buffer_size().ok()?;
+    Some(if cfg!(any(target_os = "linux", target_os = "android")) { told / 2 } else { told })
 }
 
 impl Source for Socket {

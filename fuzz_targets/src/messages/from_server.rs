@@ -52,7 +52,7 @@ fn plan(u: &mut Unstructured<'_>, known: &Known) -> Result<PunchPlan> {
         methods: methods(u)?,
         deadline_ms: *u.choose(&[10_000, 0, 1, u32::MAX])?,
         relay: known.grants.first().copied().filter(|_| u.ratio(3, 4).unwrap_or_default()),
-        no_relay: *u.choose(&[None, Some(NoRelay::Off), Some(NoRelay::Full)])?,
+        no_relay: *u.choose(&[None, Some(NoRelay::Off), Some(NoRelay::Full), Some(NoRelay::Budget)])?,
         epoch: u32::from(u.int_in_range(0..=2u8)?),
         mesh: u.ratio(1, 4)?,
         peer_rtt: *u.choose(&[

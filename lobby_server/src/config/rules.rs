@@ -16,8 +16,14 @@ const MAX_GAMES: usize = 1024;
 /// So many connections or sessions may be allowed: a process of Linux can have about a million descriptors
 /// (`fs.nr_open` is 1,048,576), and a session takes about 2 kB.
 const MANY: RangeInclusive<u64> = 1..=1_000_000;
+/// Less than what systems give unasked helps nobody, and the kernel counts bytes in 31 bits, twice.
+const SOCKET_BUFFER: RangeInclusive<u64> = 64..=1_000_000;
 /// 100 Gbit/s, more than one program forwards.
 const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
+/// A petabyte, more than a hundred gigabits a second send in a day; 0 is no budget.
+const GIGABYTES: RangeInclusive<u64> = 0..=1_000_000;
+/// Each game with a budget has numbers of its own in the metrics, of which there are no more.
+const MAX_BUDGETS: usize = 32;
 /// A match may use the relay for a minute to 30 days.
 const RELAY_LIFETIME: RangeInclusive<u64> = 60..=30 * 24 * 3600;
 /// Two keepalives of a player (each 5 s or more apart) may be lost; who is silent for ten minutes is gone.
@@ -46,9 +52,12 @@ fn number(name: &str, value: u64, allowed: RangeInclusive<u64>) -> Result<(), Co
 fn numbers(settings: &Settings) -> Result<(), ConfigError> {
     number("relay_kilobytes_per_s", settings.relay_kilobytes_per_s.into(), KILOBYTES)?;
     number("relay_total_kilobytes_per_s", settings.relay_total_kilobytes_per_s.into(), KILOBYTES)?;
+    number("relay_gigabytes_per_day", settings.relay_gigabytes_per_day.into(), GIGABYTES)?;
+    number("relay_gigabytes_per_month", settings.relay_gigabytes_per_month.into(), GIGABYTES)?;
     number("relay_lifetime_s", settings.relay_lifetime_s, RELAY_LIFETIME)?;
     number("session_timeout_s", settings.session_timeout_s, SESSION_TIMEOUT)?;
     number("keep_seat_s", settings.keep_seat_s, KEEP_SEAT)?;
+    number("socket_buffer_kilobytes", settings.socket_buffer_kilobytes.into(), SOCKET_BUFFER)?;
     number("max_tcp", settings.max_tcp as u64, MANY)?;
     number("max_tcp_per_address", settings.max_tcp_per_address as u64, MANY)?;
     number("tcp_login_timeout_s", settings.tcp_login_timeout_s, TCP_LOGIN_TIMEOUT)?;
@@ -90,8 +99,25 @@ fn texts(settings: &Settings) -> Result<(), ConfigError> {
     if settings.games.len() > MAX_GAMES || settings.relay_games.len() > MAX_GAMES {
         return Err(wrong(format!("games, relay_games: at most {MAX_GAMES}")));
     }
-    let lists = [("games", settings.games.iter().collect::<Vec<_>>())];
-    for (name, games) in lists.into_iter().chain([("relay_games", settings.relay_games.keys().collect())]) {
+    let of_day = &settings.relay_games_gigabytes_per_day;
+    let of_month = &settings.relay_games_gigabytes_per_month;
+    for (name, budgets) in
+        [("relay_games_gigabytes_per_day", of_day), ("relay_games_gigabytes_per_month", of_month)]
+    {
+        if budgets.len() > MAX_BUDGETS {
+            return Err(wrong(format!("{name}: at most {MAX_BUDGETS}")));
+        }
+        for gigabytes in budgets.values() {
+            number(name, (*gigabytes).into(), GIGABYTES)?;
+        }
+    }
+    let lists = [
+        ("games", settings.games.iter().collect::<Vec<_>>()),
+        ("relay_games", settings.relay_games.keys().collect()),
+        ("relay_games_gigabytes_per_day", of_day.keys().collect()),
+        ("relay_games_gigabytes_per_month", of_month.keys().collect()),
+    ];
+    for (name, games) in lists {
         for game in games {
             match text::GAME.check(game) {
                 Ok(kept) if kept == *game => {}
@@ -267,8 +293,8 @@ mod tests {
         assert!(numbers.len() >= 12, "{numbers:?}");
         for key in numbers {
             for value in [0, i64::MAX] {
-                // Not to wait is a choice.
-                if key == "drain_s" && value == 0 {
+                // Not to wait, and to have no budget, are choices.
+                if value == 0 && (key == "drain_s" || key.starts_with("relay_gigabytes_per_")) {
                     continue;
                 }
                 let settings = figment::Figment::from(Serialized::defaults(Settings::default()))

@@ -15,6 +15,7 @@ use traversal_core::address::canonical;
 use super::rules;
 use super::sources::{Environment, nearest, one_or_many, secret};
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
+use crate::budget::{RelayBudget, RelayBudgets};
 use crate::relay::RelayMode;
 
 /// These are all settings of the program. The fields are the keys of the configuration file; in upper case behind
@@ -63,12 +64,26 @@ pub struct Settings {
     pub relay_kilobytes_per_s: u32,
     /// All together may send so many thousands of bytes per second through the relay (default 50,000).
     pub relay_total_kilobytes_per_s: u32,
+    /// The relay may send so many gigabytes in a day, of the calendar in UTC (default 80: a fifth of a month's, so that no
+    /// single day uses up the month); 0: as many as there are.
+    pub relay_gigabytes_per_day: u32,
+    /// The relay may send so many gigabytes in a month (default 400: four fifths of the 500 that the smallest servers of
+    /// common hosters include, which leaves the rest for everything else); 0: as many as there are.
+    pub relay_gigabytes_per_month: u32,
+    /// The relay may send so many gigabytes in a day for players of single games, by the game's id.
+    pub relay_games_gigabytes_per_day: BTreeMap<String, u32>,
+    /// The relay may send so many gigabytes in a month for players of single games, by the game's id.
+    pub relay_games_gigabytes_per_month: BTreeMap<String, u32>,
     /// One match may use the relay for so many seconds (default 12 h).
     pub relay_lifetime_s: u64,
     /// This says whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
     /// This says whether no TCP is served: players whose networks block UDP cannot log in then.
     pub no_tcp: bool,
+    /// So many thousands of bytes of buffer are asked of the system for each UDP socket and direction (default 8,192). What
+    /// comes while the server is busy waits there: 8 MB hold some 10,000 small datagrams, what 100,000 a second bring in a
+    /// tenth of a second. They take memory only while something waits.
+    pub socket_buffer_kilobytes: u32,
     /// There are so many TCP connections at the most (default 2,000).
     pub max_tcp: usize,
     /// One IPv4 address or IPv6 /64 has so many TCP connections at the most (default 128): a school or an office has
@@ -125,9 +140,14 @@ impl Default for Settings {
             relay_games: BTreeMap::new(),
             relay_kilobytes_per_s: 512,
             relay_total_kilobytes_per_s: 50_000,
+            relay_gigabytes_per_day: 80,
+            relay_gigabytes_per_month: 400,
+            relay_games_gigabytes_per_day: BTreeMap::new(),
+            relay_games_gigabytes_per_month: BTreeMap::new(),
             relay_lifetime_s: core.relay_lifetime.as_secs(),
             stun: core.stun,
             no_tcp: false,
+            socket_buffer_kilobytes: 8192,
             max_tcp: 2000,
             max_tcp_per_address: 128,
             tcp_login_timeout_s: 30,
@@ -257,10 +277,33 @@ impl Settings {
             relay_games: self.relay_games.clone(),
             relay_rate: relay_rate(self.relay_kilobytes_per_s),
             relay_total_rate: relay_rate(self.relay_total_kilobytes_per_s),
+            relay_budgets: self.relay_budgets(),
             relay_lifetime: Duration::from_secs(self.relay_lifetime_s),
             stun: self.stun,
             ..ServerConfig::default()
         }
+    }
+
+    /// Returns what the relay may send in a day and a month.
+    fn relay_budgets(&self) -> RelayBudgets {
+        let bytes = |gigabytes: u32| (gigabytes > 0).then(|| u64::from(gigabytes) * 1_000_000_000);
+        let all = RelayBudget {
+            day: bytes(self.relay_gigabytes_per_day),
+            month: bytes(self.relay_gigabytes_per_month),
+        };
+        let mut games: BTreeMap<String, RelayBudget> = BTreeMap::new();
+        for (game, gigabytes) in &self.relay_games_gigabytes_per_day {
+            games.entry(game.clone()).or_default().day = bytes(*gigabytes);
+        }
+        for (game, gigabytes) in &self.relay_games_gigabytes_per_month {
+            games.entry(game.clone()).or_default().month = bytes(*gigabytes);
+        }
+        RelayBudgets { all, games }
+    }
+
+    /// Returns how many bytes of buffer are asked of the system for each UDP socket and direction.
+    pub(crate) fn socket_buffer(&self) -> usize {
+        self.socket_buffer_kilobytes as usize * 1000
     }
 
     /// Gives the sockets to open, and for each whether a missing one is an error.

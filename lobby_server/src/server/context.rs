@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 
 use super::counters::Counters;
+use super::games::Games;
 use super::sockets::{Incoming, Route, ServerSocket, ServerSocketId, ServerTransmit};
 use super::timers::Timers;
+use super::timings::Timings;
 use crate::config::ServerConfig;
 use crate::registry::RegistryCommand;
 
@@ -27,6 +29,8 @@ pub(super) struct Context {
     pub(super) rng: ChaCha20Rng,
     pub(super) timers: Timers,
     pub(super) counters: Counters,
+    pub(super) timings: Timings,
+    pub(super) games: Games,
     /// This is what the datagram that is being dealt with allows to be sent.
     pub(super) incoming: Incoming,
     /// The server ends: it lets nobody in any more.
@@ -46,6 +50,8 @@ impl Context {
         rng: ChaCha20Rng,
         now: Instant,
     ) -> Self {
+        let budgets = &config.relay_budgets.games;
+        let games = Games::new(budgets.keys().chain(&config.games).chain(config.relay_games.keys()));
         Self {
             config,
             sockets,
@@ -55,6 +61,8 @@ impl Context {
             rng,
             timers: Timers::default(),
             counters: Counters::default(),
+            timings: Timings::default(),
+            games,
             incoming: Incoming::default(),
             stopping: false,
             draining: None,
@@ -68,6 +76,13 @@ impl Context {
         self.stopping || self.draining.is_some()
     }
 
+    /// Counts a room that was opened.
+    pub(super) fn count_room(&mut self, game: &str) {
+        self.counters.rooms_opened += 1;
+        let slot = self.games.slot(game);
+        self.games.at(slot).rooms_opened += 1;
+    }
+
     /// The time since the server was made.
     pub(super) fn uptime(&self) -> Duration {
         self.now.saturating_duration_since(self.start)
@@ -76,6 +91,11 @@ impl Context {
     /// Notes the time of day, in seconds since 1970.
     pub(super) fn set_time_of_day(&mut self, now: Instant, seconds: u64) {
         self.epoch_s = seconds.checked_sub(now.saturating_duration_since(self.start).as_secs());
+    }
+
+    /// Returns the time of day in seconds since 1970. Where the driver has not told it, the server began in 1970.
+    pub(super) fn calendar(&self) -> u64 {
+        self.time_of_day().unwrap_or_else(|| self.uptime().as_secs())
     }
 
     /// Returns the time of day in seconds since 1970, if the driver has told it.

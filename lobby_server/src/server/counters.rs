@@ -1,5 +1,7 @@
 //! What the server counts.
 
+use super::refusals::{Refusal, Refusals};
+
 /// Counts since the start; what the metrics show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,6 +68,21 @@ pub struct Counters {
     pub relays_refused: u64,
     /// So many datagrams for the relay were over its quotas.
     pub relay_limited: u64,
+    /// This is what was refused, by reason.
+    pub refusals: Refusals,
+}
+
+impl Counters {
+    /// Counts what was over a limit, by its reason too.
+    pub(crate) fn limit(&mut self, refusal: Refusal) {
+        self.limited += 1;
+        self.refuse(refusal);
+    }
+
+    /// Counts what was refused by its reason alone.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        self.refusals.count(refusal);
+    }
 }
 
 /// These are numbers of the moment.

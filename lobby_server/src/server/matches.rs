@@ -18,6 +18,7 @@ use traversal_core::wire::message::{Facts, MatchEnd, ToPlayer};
 
 use super::context::Context;
 use super::roster::Roster;
+use crate::budget::{Budget, RelayUsage};
 use crate::config::ServerConfig;
 use crate::ids::{PlanId, Sides};
 use crate::matchmaking::{Pairing, Party, choose, nats, plans, public_addresses, replans};
@@ -36,6 +37,7 @@ pub(super) struct Matches {
     /// This is what players have said of the matches that they still play, and their peers have not confirmed.
     kept: BTreeMap<PlayerId, KeptMatches>,
     outcomes: Outcomes,
+    budget: Budget,
 }
 
 impl Matches {
@@ -46,6 +48,7 @@ impl Matches {
             relay: Relay::new(config.relay_limits(), now),
             kept: BTreeMap::new(),
             outcomes: Outcomes::new(),
+            budget: Budget::new(config.relay_budgets.clone()),
         }
     }
 
@@ -79,6 +82,9 @@ impl Matches {
         let pairing = Pairing { match_id: id, pair_secret: secret, epoch, mesh };
         let told = plans(pairing, &parties, &chosen, relay, &cx.config.policy());
         cx.counters.matches += 1;
+        let slot = roster.game_of(host);
+        cx.games.at(slot).matches += 1;
+        self.rendezvous.note_begin(id, cx.now);
         tracing::debug!(host = %host, joiner = %joiner, same_nat = told.host.same_nat, "match begins");
         let first_plan = PlanId { match_id: id, edition: 0 };
         self.plan_search(cx, first_plan, players, chosen.methods.first().copied());
@@ -131,6 +137,17 @@ impl Matches {
     /// Returns the numbers of running matches, and of those of them that may use the relay.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.rendezvous.len(), self.relay.len())
+    }
+
+    /// Goes on from what the relay had used before a restart.
+    pub(crate) fn restore_relay_usage(&mut self, kept: &RelayUsage) {
+        self.budget.restore(kept);
+    }
+
+    /// Returns what the relay has used, by the calendar of now.
+    pub(crate) fn relay_usage(&mut self, cx: &Context) -> &RelayUsage {
+        self.budget.set_time(cx.calendar());
+        self.budget.usage()
     }
 
     /// Returns how matches went since the start, by cause and NATs.

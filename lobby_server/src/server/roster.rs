@@ -27,6 +27,7 @@ use traversal_core::wire::secret::MacKey;
 
 use super::TokenCheck;
 use super::context::Context;
+use super::games::GameSlot;
 use super::sockets::ServerSocketId;
 use super::timers::Timer;
 use crate::census::Census;
@@ -176,6 +177,11 @@ impl Roster {
         self.client(self.session_of(player)?)
     }
 
+    /// Returns where the game of this player is counted.
+    pub(crate) fn game_of(&self, player: PlayerId) -> GameSlot {
+        self.client_of(player).map_or(GameSlot::OTHERS, Client::game)
+    }
+
     /// Returns the name that this session's player goes by.
     pub(crate) fn name_of(&self, id: SessionId) -> String {
         self.client(id).map(|client| client.login.name.clone()).unwrap_or_default()
@@ -203,8 +209,9 @@ impl Roster {
 
     /// Forgets a session.
     pub(crate) fn forget_client(&mut self, cx: &mut Context, id: SessionId) {
-        if self.sessions.remove(&id).is_none() {
-            return;
+        let Some(client) = self.sessions.remove(&id) else { return };
+        if let Some(slot) = client.game {
+            cx.games.at(slot).sessions -= 1;
         }
         self.census.leave(id);
         cx.timers.set(Timer::Session(id), None);

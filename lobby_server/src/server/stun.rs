@@ -6,6 +6,7 @@ use super::context::Context;
 use super::sockets::Route;
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
+use crate::server::refusals::Refusal;
 use crate::stun;
 
 /// This owner has the STUN service, with its limit of requests by network.
@@ -26,7 +27,7 @@ impl Stun {
             return;
         };
         if !self.limit.allow(route.peer.ip(), cx.now) {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::StunRate);
             return;
         }
         let far = cx.other(route, true, true);

@@ -34,6 +34,7 @@ impl FailureReport {
             None => "Allow the relay in the game's settings, or ",
             Some(NoRelay::Off) => "Ask whoever runs the lobby server to allow its relay, or ",
             Some(NoRelay::Full) => "Try again when fewer players use the relay, or ",
+            Some(NoRelay::Budget) => "Ask whoever runs the lobby server to allow its relay more traffic, or ",
         };
         match self.reason {
             R::RandomPortsOnBothSides
@@ -61,6 +62,9 @@ impl FailureReport {
             }
             R::RelayForbidden if self.no_relay.is_some() => {
                 "Ask whoever runs the lobby server to allow its relay for this game.".into()
+            }
+            R::RelayFull if self.no_relay == Some(NoRelay::Budget) => {
+                "Ask whoever runs the lobby server to allow its relay more traffic, or try again tomorrow.".into()
             }
             R::RelayFull => {
                 "Try again in some minutes, or ask whoever runs the lobby server to let its relay carry more.".into()
@@ -260,6 +264,7 @@ mod tests {
                 "Try again when fewer players use the relay",
             ),
             (NoRelay::Off, "does not allow its relay", "Ask whoever runs the lobby server"),
+            (NoRelay::Budget, "has used up its traffic", "to allow its relay more traffic"),
         ] {
             let reason = FailureReason::RandomPortsOnBothSides;
             let report = FailureReport { no_relay: Some(no_relay), ..report(reason, false, RANDOM, RANDOM) };

@@ -84,7 +84,7 @@ impl Peer {
             return match (config.relay, self.plan.relay, self.plan.no_relay) {
                 (RelayPolicy::Never, ..) => FailureReason::RelayForbidden,
                 (_, Some(_), _) => FailureReason::RelayOnly,
-                (.., Some(NoRelay::Full)) => FailureReason::RelayFull,
+                (.., Some(NoRelay::Full | NoRelay::Budget)) => FailureReason::RelayFull,
                 _ => FailureReason::RelayForbidden,
             };
         }

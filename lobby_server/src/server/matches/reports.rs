@@ -7,7 +7,7 @@ use traversal_core::wire::message::{MatchEnd, MatchOutcome, ToPlayer};
 
 use super::{Context, Matches, Roster};
 use crate::matchmaking::{choose, nats};
-use crate::outcomes::PairOutcome;
+use crate::outcomes::{PairOutcome, PairResult};
 
 impl Matches {
     /// It went so, as far as one side knows. True: it is lost, and over for both.
@@ -44,6 +44,17 @@ impl Matches {
         let result = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]);
         if let Some(result) = result.filter(|result| self.rendezvous.count(match_id, result)) {
             tracing::debug!(outcome = result.outcome.name(), cause = result.cause_name(), nats = ?result.nats, "a match went so");
+            let age = self.rendezvous.age(match_id, cx.now);
+            let numbers = cx.games.at(roster.game_of(player));
+            let (count, times) = match result.outcome {
+                PairResult::Direct => (&mut numbers.direct, Some(&mut cx.timings.connect_direct)),
+                PairResult::Relayed => (&mut numbers.relayed, Some(&mut cx.timings.connect_relayed)),
+                PairResult::Failed => (&mut numbers.failed, None),
+            };
+            *count += 1;
+            if let Some((times, age)) = times.zip(age) {
+                times.observe(age);
+            }
             *self.outcomes.entry(result).or_default() += 1;
         }
         let lost = outcome == MatchOutcome::Lost;

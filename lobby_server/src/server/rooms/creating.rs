@@ -95,7 +95,7 @@ impl Rooms {
         others.roster.enter_room(others.cx, owner, claim.room);
         let Some(room) = self.rooms.get_mut(&claim.room) else { return };
         room.open();
-        others.cx.counters.rooms_opened += 1;
+        others.cx.count_room(&room.setup.game);
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, "room opened");
         let info = room.info();
         let snapshot = room.snapshot();

@@ -19,6 +19,7 @@ use crate::ids::{Asker, SessionId};
 use crate::queue::{Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
 use crate::room::{self, Origin, Room, Setup};
+use crate::server::refusals::Refusal;
 use crate::server::timers::Timer;
 
 /// This key of the room's metadata says what is played.
@@ -57,10 +58,14 @@ impl Rooms {
             return Err(RequestError::AlreadyQueued);
         }
         let from = client.ip();
-        if self.rooms.len() >= others.cx.config.max_rooms
-            || self.queues.is_full(from, others.cx.config.max_queued_per_address)
-        {
-            others.cx.counters.limited += 1;
+        let full = if self.rooms.len() >= others.cx.config.max_rooms {
+            Some(Refusal::RoomsFull)
+        } else {
+            let full = self.queues.is_full(from, others.cx.config.max_queued_per_address);
+            full.then_some(Refusal::QueueOfAddress)
+        };
+        if let Some(full) = full {
+            others.cx.counters.limit(full);
             return Err(RequestError::Limited { retry_after_s: 30 });
         }
         let key = QueueKey {
@@ -246,7 +251,7 @@ impl Rooms {
         if let Some(room) = self.rooms.get_mut(&id) {
             room.open();
         }
-        others.cx.counters.rooms_opened += 1;
+        others.cx.count_room(&key.game);
         others.cx.counters.quick_matches += 1;
         tracing::info!(mode = key.wanted.mode, players = players.len(), game = %key.game, "quick match");
         let mut info = None;

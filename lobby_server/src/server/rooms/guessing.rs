@@ -11,6 +11,7 @@ use traversal_core::wire::message::{RequestError, ToPlayer};
 use super::wishes::Entry;
 use super::{Others, Rooms};
 use crate::guesses::Guesses;
+use crate::server::refusals::Refusal;
 use crate::server::timers::Timer;
 
 /// Told to whoever guessed too often.
@@ -37,7 +38,7 @@ impl Rooms {
         let of_room = room.guesses.get_or_insert_with(|| Guesses::new(rate, now));
         let many = of_room.are_many(rate, now);
         if !self.guess_limit.would_allow(from, now) || (many && !self.guess_limit.is_unused(from, now)) {
-            others.cx.counters.limited += 1;
+            others.cx.counters.limit(Refusal::PasswordRate);
             return Err(RequestError::Limited { retry_after_s: AGAIN_S });
         }
         if right {
@@ -69,7 +70,7 @@ impl Rooms {
         if self.code_limit.allow(from, others.cx.now) {
             return Ok(());
         }
-        others.cx.counters.limited += 1;
+        others.cx.counters.limit(Refusal::CodeRate);
         Err(RequestError::Limited { retry_after_s: AGAIN_S })
     }
 }

@@ -47,7 +47,10 @@ impl Rooms {
             Request::TakeUpRoom { ticket, code, options } => {
                 self.take_up(others, asker, ticket, &code, options)
             }
-            Request::JoinRoom { target, password } => self.join(others, JoinWish { asker, password }, target),
+            Request::JoinRoom { target, password } => {
+                others.roster.note_wish(others.cx, asker);
+                self.join(others, JoinWish { asker, password }, target)
+            }
             Request::LeaveRoom => self.leave(others, player).map(Some),
             Request::ListRooms { after } => {
                 let after = after.map(|name| text::ROOM_NAME.clean(&name));

@@ -15,6 +15,7 @@ use crate::ids::Asker;
 use crate::kicked::OUT;
 use crate::limits::is_full;
 use crate::room::{self, Origin, PasswordHash, Room, Setup};
+use crate::server::refusals::Refusal;
 
 /// Keeps tickets apart from whatever else the server's key may sign.
 const PURPOSE: &[u8] = b"bevy_traversal room ticket 1";
@@ -212,11 +213,15 @@ impl Rooms {
         others: &mut Others<'_>,
         from: IpAddr,
     ) -> Result<(), RequestError> {
-        let opened = self.rooms.values().map(|room| room.opened_from);
-        if self.rooms.len() >= others.cx.config.max_rooms
-            || is_full(from, others.cx.config.max_rooms_per_address, opened)
-        {
-            others.cx.counters.limited += 1;
+        let full = if self.rooms.len() >= others.cx.config.max_rooms {
+            Some(Refusal::RoomsFull)
+        } else {
+            let opened = self.rooms.values().map(|room| room.opened_from);
+            let full = is_full(from, others.cx.config.max_rooms_per_address, opened);
+            full.then_some(Refusal::RoomsOfAddress)
+        };
+        if let Some(full) = full {
+            others.cx.counters.limit(full);
             return Err(RequestError::Limited { retry_after_s: 30 });
         }
         Ok(())

@@ -14,6 +14,7 @@ use super::mapped_ports::MappedPort;
 use super::moving::{Challenge, Former};
 use crate::ids::SessionId;
 use crate::limits::Bucket;
+use crate::server::games::GameSlot;
 use crate::server::sockets::Route;
 
 /// This is a session: one login of a player.
@@ -22,6 +23,10 @@ pub(crate) struct Client {
     /// The player has this lasting key.
     pub(super) key: [u8; 32],
     pub(super) login: Login,
+    /// Here its game is counted. `None`: no sealed datagram has come yet.
+    pub(super) game: Option<GameSlot>,
+    /// This is its newest request to enter a room, and when it came.
+    pub(super) wish: Option<(RequestId, Instant)>,
     pub(super) profile: NatProfile,
     /// This says what of it was set by hand (M9).
     pub(super) manual: NatFacts,
@@ -105,6 +110,11 @@ impl Client {
     /// Returns the round trip to the player, if it is known.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         self.session.rtt()
+    }
+
+    /// Returns where its game is counted.
+    pub(crate) fn game(&self) -> GameSlot {
+        self.game.unwrap_or(GameSlot::OTHERS)
     }
 
     /// Returns the IP address that the session is proven to be at.

@@ -12,6 +12,7 @@ use traversal_core::wire::session::session_of;
 
 use super::{Context, Roster};
 use crate::ids::{Asker, SessionId};
+use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 impl Roster {
@@ -64,13 +65,14 @@ impl Roster {
     ) -> Option<Frame<ToServer>> {
         let client = self.sessions.get_mut(&id)?;
         if let Frame::Ack { seq, counter } = frame {
-            if client.session.acknowledged(cx.now, seq, counter).is_err() {
-                cx.counters.dropped += 1;
+            match client.session.acknowledged(cx.now, seq, counter) {
+                Err(_) => cx.counters.dropped += 1,
+                Ok(()) => client.session.rtt().into_iter().for_each(|rtt| cx.timings.rtt.observe(rtt)),
             }
             return None;
         }
         if !matches!(frame, Frame::Probe(_)) && !client.frames.take(cx.config.frame_rate, cx.now) {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::FrameRate);
             return None;
         }
         Some(frame)
@@ -79,15 +81,20 @@ impl Roster {
     /// Returns whether this message is to be dealt with, which may cause `cost` messages to others.
     pub(crate) fn accept(&mut self, cx: &mut Context, id: SessionId, seq: u32, cost: f64) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
-        if client.session.is_fresh(seq)
-            && (client.session.is_backed_up()
-                || !client.effects.take_many(cx.config.effect_rate, cx.now, cost))
-        {
-            cx.counters.limited += 1;
-            return false;
+        if client.session.is_fresh(seq) {
+            let refusal = if client.session.is_backed_up() {
+                Some(Refusal::BackedUp)
+            } else {
+                let may = client.effects.take_many(cx.config.effect_rate, cx.now, cost);
+                (!may).then_some(Refusal::EffectRate)
+            };
+            if let Some(refusal) = refusal {
+                cx.counters.limit(refusal);
+                return false;
+            }
         }
         client.session.accept(cx.now, seq).unwrap_or_else(|_| {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::BackedUp);
             false
         })
     }
@@ -169,7 +176,11 @@ impl Roster {
             cx.counters.requests_failed += 1;
             tracing::debug!(%error, "request failed");
         }
-        if self.client(asker.session).is_some() {
+        if let Some(client) = self.sessions.get_mut(&asker.session) {
+            let wish = client.wish.take_if(|(request, _)| *request == asker.request);
+            if let (Some((_, since)), Ok(_)) = (wish, &result) {
+                cx.timings.join.observe(cx.now.saturating_duration_since(since));
+            }
             self.is_served(asker.player, asker.request);
             self.tell_session(cx, asker.session, ToPlayer::Response { id: asker.request, result });
         }
@@ -183,12 +194,19 @@ impl Roster {
         client.login.local = local;
     }
 
+    /// Notes that a player asks to enter a room.
+    pub(crate) fn note_wish(&mut self, cx: &Context, asker: Asker) {
+        if let Some(client) = self.sessions.get_mut(&asker.session) {
+            client.wish = Some((asker.request, cx.now));
+        }
+    }
+
     /// Counts a request of a player. False: it is over its rate.
     pub(crate) fn take_request(&mut self, cx: &mut Context, id: SessionId) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         let within = client.requests.take(cx.config.request_rate, cx.now);
         if !within {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::RequestRate);
         }
         within
     }
@@ -199,7 +217,7 @@ impl Roster {
         let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) else { return false };
         let may = client.effects.take_many(cx.config.effect_rate, cx.now, messages);
         if !may {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::EffectRate);
         }
         may
     }

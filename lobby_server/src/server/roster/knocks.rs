@@ -16,6 +16,7 @@ use traversal_core::wire::port_report::PortReport;
 
 use super::{Context, Roster};
 use crate::ids::SessionId;
+use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 /// This is the longest silence that a player waits for, with what may be lost meanwhile.
@@ -44,7 +45,7 @@ impl Roster {
             return;
         }
         if !client.knocks.take(cx.config.knock_rate, now) {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::KnockRate);
             return;
         }
         let knock = client.session.seal(now, Kind::Probe, &Frame::Knock { tag });

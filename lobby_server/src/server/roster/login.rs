@@ -23,6 +23,7 @@ use super::{Context, Roster};
 use crate::ids::SessionId;
 use crate::limits::Bucket;
 use crate::matchmaking::{Realm, realm};
+use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 /// Answers to logins that are kept for retransmissions.
@@ -81,7 +82,7 @@ impl Roster {
         if allowed {
             cx.transmit(route, reply);
         } else {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::HelloRate);
         }
     }
 
@@ -100,7 +101,7 @@ impl Roster {
             return;
         }
         if !self.login_limit.would_allow(route.peer.ip(), now) {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::LoginRate);
             return;
         }
         self.handshakes = true;
@@ -123,6 +124,12 @@ impl Roster {
         });
         if let Some(refusal) = refusal {
             cx.counters.logins_refused += 1;
+            cx.counters.refuse(match Refusal::of_login(&refusal) {
+                Refusal::LoginFull if self.census.is_address_full(route.peer.ip(), &cx.config.places()) => {
+                    Refusal::LoginAddressFull
+                }
+                refusal => refusal,
+            });
             tracing::debug!(player = %pending.player, %refusal, "login refused");
             if let Ok(answer) = pending.refuse(refusal) {
                 cx.transmit(route, answer);
@@ -159,6 +166,8 @@ impl Roster {
             player,
             key,
             login,
+            game: None,
+            wish: None,
             profile: NatProfile::default(),
             manual: NatFacts::NONE,
             session,
@@ -276,13 +285,16 @@ impl Roster {
         let (player, game) = (client.player, client.login.game.clone());
         if let Some(at) = client.accepted.take() {
             // The answer to our answer: the first that is known of the way.
-            client.session.sample_rtt(now.saturating_duration_since(at));
+            let took = now.saturating_duration_since(at);
+            client.session.sample_rtt(took);
+            cx.timings.login.observe(took);
         }
         let token = client.half_open.take().map(|half_open| half_open.token).unwrap_or_default();
         if let Some(check) = &self.token_check
             && let Err(reason) = check.spend(&game, player, &token)
         {
             cx.counters.logins_refused += 1;
+            cx.counters.refuse(Refusal::LoginToken);
             tracing::debug!(%player, reason, "token refused");
             client.session.send_once(
                 now,
@@ -293,6 +305,11 @@ impl Roster {
             return None;
         }
         cx.counters.logins += 1;
+        let slot = cx.games.slot(&game);
+        client.game = Some(slot);
+        let numbers = cx.games.at(slot);
+        numbers.logins += 1;
+        numbers.sessions += 1;
         tracing::info!(%player, game, "logged in");
         Some(player)
     }

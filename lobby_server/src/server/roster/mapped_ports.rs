@@ -17,6 +17,7 @@ use super::{Context, Roster};
 use crate::ids::SessionId;
 use crate::matchmaking::{Realm, realm};
 use crate::relay::RelayMode;
+use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 /// This is a port as a session has it.
@@ -65,7 +66,7 @@ impl Roster {
             return;
         };
         if !self.mapped_port_limit.allow(address.ip(), now) {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::MappedPortRate);
             return;
         }
         let mut token = [0; 16];

@@ -10,6 +10,7 @@ use traversal_core::wire::secret::{CODE, same};
 use super::client::Client;
 use super::{Context, Roster};
 use crate::ids::SessionId;
+use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 /// Relayed datagrams that come by the way that a session has left for a stream, or a stream for it, are still taken
@@ -149,7 +150,7 @@ impl Roster {
         client.moves = client.moves.wrapping_add(1);
         if !self.census.may_turn(id, route.peer.ip(), &cx.config.places()) {
             // That address has its share of sessions: this one stays where it was.
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::MoveAddressFull);
             return None;
         }
         let client = self.sessions.get_mut(&id)?;

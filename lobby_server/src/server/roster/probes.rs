@@ -16,6 +16,7 @@ use super::client::Client;
 use super::{Context, Roster};
 use crate::claims::{ClaimError, RangeClaim};
 use crate::ids::SessionId;
+use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 /// One classification may need so many probes: 10 of the first burst, 6 of the later ones, those of the filter tests,
@@ -142,7 +143,7 @@ impl Roster {
         }
         let client = self.sessions.get_mut(&id)?;
         if !client.probes.take(cx.config.probe_rate, now) {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::ProbeRate);
             return None;
         }
         if probe.purpose == ProbePurpose::Register {
@@ -203,7 +204,7 @@ impl Roster {
     pub(crate) fn take_probe(&mut self, cx: &mut Context, id: SessionId) -> Option<Prober> {
         let client = self.sessions.get_mut(&id)?;
         if !client.probes.take(cx.config.probe_rate, cx.now) {
-            cx.counters.limited += 1;
+            cx.counters.limit(Refusal::ProbeRate);
             return None;
         }
         let allocation = client.profile.allocation;

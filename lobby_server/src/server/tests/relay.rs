@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::RelayMode;
-use traversal_core::wire::message::RelayGrant;
+use traversal_core::wire::message::{NoRelay, RelayGrant};
 
 struct Pair {
     world: World,
@@ -168,4 +168,66 @@ fn nothing_is_forwarded_to_an_address_that_has_been_silent_for_ten_seconds() {
     let datagram = pair.datagram(pair.of_joiner, 1000);
     pair.world.send_raw(pair.joiner, &datagram);
     assert!(pair.sent().iter().any(|(to, _)| *to == at("203.0.113.1:4000")));
+}
+
+/// Returns a pair whose relay has these budgets.
+fn with_budget(budgets: crate::RelayBudgets) -> Pair {
+    pair_with(ServerConfig { relay_budgets: budgets, ..ServerConfig::default() })
+}
+
+fn day(bytes: u64) -> crate::RelayBudget {
+    crate::RelayBudget { day: Some(bytes), month: None }
+}
+
+/// The joiner sends as much as it may for a second; so many bytes come to the host.
+fn a_second(pair: &mut Pair) -> usize {
+    let sent = pair.datagram(pair.of_joiner, 1000);
+    for _ in 0..100 {
+        pair.world.pass(Duration::from_millis(10));
+        for _ in 0..4 {
+            pair.world.send_raw(pair.joiner, &sent);
+        }
+        // Both are heard: nothing is forwarded to the silent.
+        let host = pair.datagram(pair.of_host, 0);
+        pair.world.send_raw(pair.host, &host);
+    }
+    pair.sent()
+        .iter()
+        .filter(|(to, _)| *to == at("203.0.113.1:4000"))
+        .map(|(_, datagram)| datagram.len())
+        .sum()
+}
+
+#[test]
+fn when_the_days_traffic_is_used_up_running_games_go_on_slowly_and_new_matches_get_no_relay() {
+    let game = String::from("game");
+    let all = crate::RelayBudgets { all: day(600_000), ..Default::default() };
+    let own = crate::RelayBudgets { games: [(game, day(600_000))].into(), ..Default::default() };
+    for (budgets, reason) in [(all, crate::Refusal::RelayBudget), (own, crate::Refusal::RelayGameBudget)] {
+        let mut pair = with_budget(budgets.clone());
+        let first = a_second(&mut pair);
+        assert!(first > 350_000, "{first}");
+        a_second(&mut pair);
+        let slow = a_second(&mut pair);
+        assert!((4_000..20_000).contains(&slow), "a game goes on, at {slow} bytes a second");
+        let refused = |pair: &mut Pair, from: &str, number: u8| {
+            let joiner = pair.world.player(number, from);
+            assert!(pair.world.answer(joiner, by_name("r")).is_ok());
+            (
+                pair.world.fakes[joiner].plans()[0].relay.is_none(),
+                pair.world.fakes[joiner].plans()[0].no_relay,
+            )
+        };
+        assert_eq!(refused(&mut pair, "198.51.100.9:5000", 9), (true, Some(NoRelay::Budget)));
+        assert_eq!(pair.world.server.counters().refusals.of(reason), 1);
+        // After a restart the day is what it was.
+        let usage = pair.world.server.relay_usage(pair.world.now).clone();
+        assert!(usage.all.day >= 600_000);
+        let mut again = with_budget(budgets);
+        again.world.server.restore_relay_usage(&usage);
+        assert_eq!(refused(&mut again, "198.51.100.9:5000", 9), (true, Some(NoRelay::Budget)));
+        // And the next one begins anew.
+        let tomorrow = again.world.now + Duration::from_secs(86_400);
+        assert_eq!(again.world.server.relay_usage(tomorrow).all.day, 0);
+    }
 }

@@ -405,6 +405,7 @@ fn matches(all: &mut Samples) {
     all.put(plan());
     all.put(NoRelay::Off);
     all.put(NoRelay::Full);
+    all.put(NoRelay::Budget);
     all.put(RoundTrip { ms: 48, spread_ms: 300 });
     all.put(replan());
     all.put(PlannedMethod { method: Method::Birthday, since: 0 });
