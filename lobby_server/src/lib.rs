@@ -16,6 +16,7 @@ mod census;
 pub mod check;
 mod claims;
 pub mod config;
+pub mod door;
 pub mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

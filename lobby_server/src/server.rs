@@ -34,6 +34,7 @@ use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
+use crate::door::Newcomer;
 use crate::ids::SessionId;
 use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
@@ -216,6 +217,26 @@ impl Server {
         self.cx.incoming = Incoming { bytes: datagram.len(), proven: None };
         self.dispatch(route, datagram);
         self.cx.incoming = Incoming::default();
+    }
+
+    /// A hello came in, and more of them than can be served: it is answered with the word to come back after so many seconds.
+    pub fn turn_away(&mut self, now: Instant, newcomer: &Newcomer, again_s: u8) {
+        self.cx.now = now;
+        self.cx.counters.datagrams_in += 1;
+        self.cx.counters.bytes_in += newcomer.datagram.len() as u64;
+        self.cx.counters.limited += 1;
+        let route = Route { socket: newcomer.socket, asked: newcomer.asked, peer: newcomer.from };
+        if usize::from(route.socket.0) < self.cx.sockets.len() && route.peer.port() != 0 {
+            self.cx.incoming = Incoming { bytes: newcomer.datagram.len(), proven: None };
+            self.roster.turn_away(&mut self.cx, route, &newcomer.datagram, again_s);
+            self.cx.incoming = Incoming::default();
+        }
+    }
+
+    /// Newcomers' datagrams came in that there was neither place nor time for.
+    pub fn count_left_out(&mut self, count: u64) {
+        self.cx.counters.datagrams_in += count;
+        self.cx.counters.limited += count;
     }
 
     fn dispatch(&mut self, route: Route, datagram: &[u8]) {

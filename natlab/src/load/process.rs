@@ -1,6 +1,6 @@
 //! What Linux tells of a process: its processor time, its memory, and what its sockets lost.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,16 +38,31 @@ pub(super) fn memory_mb(pid: u32) -> Option<f64> {
 pub(super) fn socket_drops(address: SocketAddr) -> Option<u64> {
     let table = if address.is_ipv4() { "/proc/net/udp" } else { "/proc/net/udp6" };
     let text = std::fs::read_to_string(table).ok()?;
-    drops_in(&text, address.port())
+    drops_in(&text, address)
 }
 
-fn drops_in(table: &str, port: u16) -> Option<u64> {
-    let suffix = format!(":{port:04X}");
+/// Returns an address as these tables have it: each 32 bits as this machine reads them, in hexadecimal.
+fn in_table(address: SocketAddr) -> String {
+    let octets = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let (words, _) = octets.as_chunks::<4>();
+    let words: String = words.iter().map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect();
+    format!("{words}:{:04X}", address.port())
+}
+
+fn drops_in(table: &str, address: SocketAddr) -> Option<u64> {
+    // Players at other addresses may have the server's port.
+    let everywhere = SocketAddr::new(
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() },
+        address.port(),
+    );
+    let served = [in_table(address), in_table(everywhere)];
     table.lines().skip(1).find_map(|line| {
         let columns: Vec<&str> = line.split_whitespace().collect();
-        // Sockets of players have the server's port only by chance, and are connected to nobody either.
-        let server = columns.get(1)?.ends_with(&suffix);
-        server.then(|| columns.last()?.parse().ok())?
+        let is_server = served.iter().any(|served| columns.get(1) == Some(&served.as_str()));
+        is_server.then(|| columns.last()?.parse().ok())?
     })
 }
 
@@ -95,12 +110,27 @@ mod tests {
 
     #[test]
     fn drops_are_the_last_column() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref \
-             pointer drops\n   10: 0100007F:0D96 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 \
-             53249 2 0000000000000000 4711\n";
-        assert_eq!((drops_in(table, 3478), drops_in(table, 3479)), (Some(4711), None));
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let line = |address: &str, drops: u32| {
+            let address = in_table(at(address));
+            format!(
+                "10: {address} 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 53249 2 0 {drops}\n"
+            )
+        };
+        let table = [
+            "sl local_address rem_address\n".to_owned(),
+            line("127.64.0.7:3478", 1),
+            line("127.0.0.1:3478", 4711),
+            line("0.0.0.0:3480", 5),
+        ];
+        let drops = |address| drops_in(&table.concat(), at(address));
+        assert_eq!((drops("127.0.0.1:3478"), drops("127.0.0.1:3479")), (Some(4711), None));
+        assert_eq!(drops("127.0.0.1:3480"), Some(5));
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         assert_eq!(socket_drops(socket.local_addr().unwrap()), Some(0));
+        if let Ok(socket) = std::net::UdpSocket::bind("[::1]:0") {
+            assert_eq!(socket_drops(socket.local_addr().unwrap()), Some(0));
+        }
     }
 
     #[test]

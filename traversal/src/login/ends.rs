@@ -84,13 +84,20 @@ impl ServerLink {
                 return Ok(Some(LinkEvent::LoggedIn));
             }
             ClientProgress::Refused(refusal) => {
+                self.pass_over(way.remote);
                 self.refused(env, refusal);
+                return Ok(None);
+            }
+            ClientProgress::RefusedInClear(Refusal::Busy { .. }) => {
+                // It is asked again in its time, and the others meanwhile.
+                if let Some(retry_in) = shaking.is_put_off(env.now) {
+                    env.emit(Event::Lobby(LobbyState::Retrying { error: LobbyError::Busy, retry_in }));
+                }
                 return Ok(None);
             }
             ClientProgress::RefusedInClear(Refusal::Version { theirs }) => {
                 LobbyError::OtherProtocol { ours: VERSION, theirs }
             }
-            ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
             ClientProgress::WrongKey if env.config.server_keys.is_empty() => {
                 LobbyError::KeyChanged { server: way.remote }
             }
@@ -113,7 +120,10 @@ impl ServerLink {
         match shaking.error.take() {
             Some(error) => self.failed(env, error),
             // It has begun to answer, and has been started anew since, perhaps: the cookie is of no use any more.
-            None if shaking.is_answered() => self.failed(env, LobbyError::NoAnswer),
+            None if shaking.is_answered() => {
+                shaking.answered_by().into_iter().for_each(|server| self.pass_over(server));
+                self.failed(env, LobbyError::NoAnswer);
+            }
             None => {
                 let retry_in = self.next_backoff(env);
                 if let State::Shaking(shaking) = &mut self.state {
@@ -159,6 +169,15 @@ impl ServerLink {
     }
 
     pub(super) fn lost(&mut self, env: &mut Env<'_>, error: LobbyError) -> Option<LinkEvent> {
+        // Where others in a room wait, the own way to the server may be what was lost: they are where they were, and the next
+        // server is asked a moment later anyway.
+        let may_be_there = self.in_room && error == LobbyError::Lost;
+        if let State::Online(online) = &self.state
+            && !may_be_there
+        {
+            let server = online.server;
+            self.pass_over(server);
+        }
         self.lost_at.get_or_insert(env.now);
         self.retry(env, error);
         Some(LinkEvent::Lost)

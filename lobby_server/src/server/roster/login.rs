@@ -25,6 +25,8 @@ use crate::limits::Bucket;
 use crate::matchmaking::{Realm, realm};
 use crate::server::sockets::Route;
 
+/// Who comes while the server stops is to ask again after so many seconds: it may be started anew.
+const STOPPING_S: u8 = 1;
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
@@ -62,12 +64,22 @@ impl RecentInits {
 impl Roster {
     /// Answers the first datagram of a login with a cookie.
     pub(crate) fn handle_hello(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
-        let now = cx.now;
         let reply = if cx.stopping {
-            ServerHandshake::refuse_busy(datagram)
+            ServerHandshake::refuse_busy(datagram, STOPPING_S)
         } else {
-            self.handshake.handle_hello(now, (route.peer, cx.is_stream(route)), datagram).ok()
+            self.handshake.handle_hello(cx.now, (route.peer, cx.is_stream(route)), datagram).ok()
         };
+        self.answer_hello(cx, route, datagram, reply);
+    }
+
+    /// Answers the first datagram of a login: the player is to come back after so many seconds.
+    pub(crate) fn turn_away(&mut self, cx: &mut Context, route: Route, datagram: &[u8], again_s: u8) {
+        let reply = ServerHandshake::refuse_busy(datagram, again_s);
+        self.answer_hello(cx, route, datagram, reply);
+    }
+
+    fn answer_hello(&mut self, cx: &mut Context, route: Route, datagram: &[u8], reply: Option<Vec<u8>>) {
+        let now = cx.now;
         let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
             cx.counters.dropped += 1;
             return;
