@@ -43,6 +43,7 @@ mod status;
 mod stun;
 mod surroundings;
 mod tcp;
+mod tokens;
 mod udp;
 
 pub use addresses::Addresses;
@@ -55,9 +56,10 @@ pub use outcomes::{Outcomes, PairOutcome, PairResult};
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
-pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit, TokenCheck};
+pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit};
 pub use status::{Handle, Status};
 pub use surroundings::{Finding, Surroundings};
+pub use tokens::{TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
 pub use traversal_core::Identity;
 
 #[cfg(doctest)]

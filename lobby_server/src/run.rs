@@ -20,10 +20,11 @@ use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
-use crate::server::{Server, ServerSocketId, TokenCheck};
+use crate::server::{Server, ServerSocketId};
 use crate::status::{Handle, Reply, Status};
 use crate::surroundings::Surroundings;
 use crate::tcp::Streams;
+use crate::tokens::{Checkers, TokenCheck, TokenLogin};
 use crate::udp::{self, Bound};
 
 const WAKER: Token = Token(usize::MAX);
@@ -70,14 +71,8 @@ impl std::fmt::Debug for LobbyServer {
 struct SharedToken(Secret<String>);
 
 impl TokenCheck for SharedToken {
-    fn check(
-        &self,
-        _game: &str,
-        _player: traversal_core::id::PlayerId,
-        _name: &str,
-        token: &[u8],
-    ) -> Result<(), String> {
-        if same(self.0.as_bytes(), token) {
+    fn check(&self, login: &TokenLogin<'_>) -> Result<(), String> {
+        if same(self.0.as_bytes(), login.token) {
             Ok(())
         } else {
             Err(String::from("this server asks for a token, and yours is not right"))
@@ -112,7 +107,8 @@ impl LobbyServer {
         self
     }
 
-    /// Has the token of every login checked.
+    /// Has the token of every login checked, in threads of its own: a check that waits for another server keeps nobody else
+    /// waiting.
     #[must_use]
     pub fn token_check(mut self, check: Box<dyn TokenCheck>) -> Self {
         self.token_check = Some(check);
@@ -160,8 +156,10 @@ impl LobbyServer {
         if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             server.set_time_of_day(Instant::now(), since.as_secs());
         }
+        let mut checkers = None;
         if let Some(check) = self.token_check {
-            server.set_token_check(check);
+            server.ask_about_tokens();
+            checkers = Some(Checkers::start(check, &handle.waker())?);
         } else if let Some(token) = self.settings.token.clone() {
             server.set_token_check(Box::new(SharedToken(token)));
         }
@@ -171,6 +169,7 @@ impl LobbyServer {
             sockets,
             streams,
             server,
+            checkers,
             asked,
             handle,
             http,
@@ -203,6 +202,7 @@ pub struct BoundServer {
     sockets: Vec<Bound>,
     streams: Streams,
     server: Server,
+    checkers: Option<Checkers>,
     asked: Receiver<Reply>,
     handle: Handle,
     http: Option<Http>,
@@ -278,6 +278,9 @@ impl BoundServer {
             self.open_door(&mut door, &mut registry);
             let now = Instant::now();
             self.streams.turn(now, &mut self.server);
+            while let Some((id, answer)) = self.checkers.as_ref().and_then(Checkers::answer) {
+                self.server.handle_token_answer(now, id, answer);
+            }
             if self.server.wants_entropy()
                 && let Ok(entropy) = key::entropy()
             {
@@ -349,6 +352,11 @@ impl BoundServer {
     fn drain(&mut self, registry: &mut MemoryRegistry) {
         let now = Instant::now();
         self.server.turn_registry(now, registry);
+        if let Some(checkers) = &self.checkers {
+            while let Some(question) = self.server.poll_token_question() {
+                checkers.ask(question);
+            }
+        }
         while let Some(transmit) = self.server.poll_transmit() {
             let sent = match self.sockets.get_mut(usize::from(transmit.socket.0)) {
                 Some(socket) => {

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lobby_server::{LobbyServer, RunningServer, Settings, Status, TokenCheck};
+use lobby_server::{LobbyServer, RunningServer, Settings, Status, TokenCheck, TokenLogin};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use test_support::server::{Player, receive};
-use traversal_core::id::{PlayerId, RequestId};
+use traversal_core::id::RequestId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
@@ -87,13 +87,13 @@ struct OneTime {
 }
 
 impl TokenCheck for OneTime {
-    fn check(&self, _: &str, _: PlayerId, _: &str, token: &[u8]) -> Result<(), String> {
+    fn check(&self, login: &TokenLogin<'_>) -> Result<(), String> {
         self.checks.fetch_add(1, Ordering::Relaxed);
-        if self.spent.lock().unwrap().contains(token) { Err("used".into()) } else { Ok(()) }
+        if self.spent.lock().unwrap().contains(login.token) { Err("used".into()) } else { Ok(()) }
     }
 
-    fn spend(&self, _: &str, _: PlayerId, token: &[u8]) -> Result<(), String> {
-        if self.spent.lock().unwrap().insert(token.to_vec()) { Ok(()) } else { Err("used".into()) }
+    fn spend(&self, login: &TokenLogin<'_>) -> Result<(), String> {
+        if self.spent.lock().unwrap().insert(login.token.to_vec()) { Ok(()) } else { Err("used".into()) }
     }
 }
 
@@ -397,4 +397,39 @@ fn anothers_first_message_runs_no_token_check_and_holds_no_place() {
     assert!(victim.ping());
     assert!(tokens.spent.lock().unwrap().contains(&b"once"[..]), "with its token");
     stage.assert_served(2, 2);
+}
+
+/// Everybody's token takes a second, but the host's.
+struct Slow;
+
+impl TokenCheck for Slow {
+    fn check(&self, login: &TokenLogin<'_>) -> Result<(), String> {
+        assert!(login.address.is_loopback());
+        if login.token != b"host" {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        if login.token == b"panic" { panic!("a check that panics") } else { Ok(()) }
+    }
+}
+
+#[test]
+fn checks_of_tokens_that_take_long_keep_nobody_else_waiting() {
+    let mut stage = Stage::with_tokens(Settings::default(), None, Box::new(Slow));
+    let address = stage.address;
+    let logins: Vec<_> = (10..14u8)
+        .map(|seed| std::thread::spawn(move || Player::log_in(address, seed, &[seed]).is_ok()))
+        .collect();
+    let (start, mut slowest) = (Instant::now(), Duration::ZERO);
+    while !logins.iter().all(std::thread::JoinHandle::is_finished) {
+        let asked = Instant::now();
+        stage.settle();
+        slowest = slowest.max(asked.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    assert!(logins.into_iter().all(|login| login.join().unwrap()));
+    assert!(start.elapsed() < Duration::from_millis(3500), "side by side: {:?}", start.elapsed());
+    assert!(slowest < Duration::from_millis(700), "the host waited for {slowest:?}");
+    let broken = Player::log_in(address, 20, b"panic").err().unwrap();
+    assert!(broken.contains("the login service failed"), "{broken}");
+    stage.settle();
 }

@@ -165,7 +165,9 @@ impl Scene {
         }
         let due = self.players[number].poll_timeout();
         let old = std::mem::replace(&mut self.due[number], due);
-        old.into_iter().for_each(|old| drop(self.timetable.remove(&(old, number))));
+        if let Some(old) = old {
+            self.timetable.remove(&(old, number));
+        }
         self.timetable.extend(due.map(|due| (due, number)));
     }
 

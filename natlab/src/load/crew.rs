@@ -416,7 +416,9 @@ impl<'a> Crew<'a> {
         for (_, event) in std::mem::take(&mut seat.player.events) {
             match event {
                 Event::Lobby(state) => told |= self.lobby_state(now, index, state),
-                Event::Rooms(_) => drop(self.done(now, index, &[Act::List], Doing::Idle)),
+                Event::Rooms(_) => {
+                    self.done(now, index, &[Act::List], Doing::Idle);
+                }
                 Event::RoomEntered { .. } => {
                     if self.done(now, index, &[Act::Join, Act::Match], Doing::Inside) {
                         self.seats[index].leave_at = Some(now + self.order.stay);

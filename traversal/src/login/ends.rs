@@ -109,7 +109,8 @@ impl ServerLink {
     }
 
     fn refused(&mut self, env: &mut Env<'_>, refusal: LoginRefusal) {
-        let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
+        let temporary =
+            matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping | LoginRefusal::Unchecked);
         let error = LobbyError::Refused(refusal);
         if temporary { self.retry(env, error) } else { self.give_up(env, error) }
     }

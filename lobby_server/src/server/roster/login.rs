@@ -24,6 +24,7 @@ use crate::ids::SessionId;
 use crate::limits::Bucket;
 use crate::matchmaking::{Realm, realm};
 use crate::server::sockets::Route;
+use crate::tokens::{TokenLogin, Tokens};
 
 /// Who comes while the server stops is to ask again after so many seconds: it may be started anew.
 const STOPPING_S: u8 = 1;
@@ -58,6 +59,15 @@ impl RecentInits {
         }
         self.order.push_back((now, hash));
         self.answers.insert(hash, answer);
+    }
+}
+
+/// Sends a player away before it has a session.
+pub(super) fn refuse(cx: &mut Context, route: Route, pending: PendingLogin, refusal: LoginRefusal) {
+    cx.counters.logins_refused += 1;
+    tracing::debug!(player = %pending.player, %refusal, "login refused");
+    if let Ok(answer) = pending.refuse(refusal) {
+        cx.transmit(route, answer);
     }
 }
 
@@ -111,6 +121,10 @@ impl Roster {
             }
             return;
         }
+        if self.asked.has_login(&hash) {
+            // The player asks again while its token is being checked.
+            return;
+        }
         if !self.login_limit.would_allow(route.peer.ip(), now) {
             cx.counters.limited += 1;
             return;
@@ -129,19 +143,29 @@ impl Roster {
         // A name that is too long, or in part not to be shown, keeps nobody out.
         pending.login.name = text::NAME.clean(&pending.login.name);
         pending.login.game = text::GAME.check(&pending.login.game).unwrap_or(pending.login.game);
-        let refusal = self.refusal(cx, &pending).or_else(|| {
-            let has_place = self.make_room(cx, pending.player, route.peer.ip());
-            (!has_place).then_some(LoginRefusal::Full)
-        });
+        let refusal = self.refusal(cx, &pending, route);
         if let Some(refusal) = refusal {
-            cx.counters.logins_refused += 1;
-            tracing::debug!(player = %pending.player, %refusal, "login refused");
-            if let Ok(answer) = pending.refuse(refusal) {
-                cx.transmit(route, answer);
-            }
-            return;
+            refuse(cx, route, pending, refusal);
+        } else if matches!(self.tokens, Tokens::Asked) {
+            self.ask_about_login(cx, route, hash, pending);
+        } else {
+            self.admit_if_there_is_room(cx, route, hash, pending);
         }
-        self.admit(cx, route, hash, pending);
+    }
+
+    /// Makes a session of a login that is in order, if there is a place for it.
+    pub(super) fn admit_if_there_is_room(
+        &mut self,
+        cx: &mut Context,
+        route: Route,
+        init: [u8; 32],
+        pending: PendingLogin,
+    ) {
+        if self.make_room(cx, pending.player, route.peer.ip()) {
+            self.admit(cx, route, init, pending);
+        } else {
+            refuse(cx, route, pending, LoginRefusal::Full);
+        }
     }
 
     /// Makes a session of a login that is in order.
@@ -197,7 +221,7 @@ impl Roster {
         self.dirty.insert(id);
     }
 
-    fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
+    fn refusal(&self, cx: &Context, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
         if cx.stopping {
@@ -218,8 +242,15 @@ impl Roster {
         if !contributes(&login.ephemeral) {
             return malformed(String::from("ephemeral: a key with which no secret can be agreed on"));
         }
-        if let Some(check) = &self.token_check
-            && let Err(reason) = check.check(&login.game, pending.player, &login.name, &login.token)
+        let about = TokenLogin {
+            game: &login.game,
+            player: pending.player,
+            name: &login.name,
+            address: route.peer.ip(),
+            token: &login.token,
+        };
+        if let Tokens::AtOnce(check) = &self.tokens
+            && let Err(reason) = check.check(&about)
         {
             return Some(LoginRefusal::Token { reason: text::REASON.clean(&reason) });
         }
@@ -291,18 +322,21 @@ impl Roster {
             client.session.sample_rtt(now.saturating_duration_since(at));
         }
         let token = client.half_open.take().map(|half_open| half_open.token).unwrap_or_default();
-        if let Some(check) = &self.token_check
-            && let Err(reason) = check.spend(&game, player, &token)
-        {
-            cx.counters.logins_refused += 1;
-            tracing::debug!(%player, reason, "token refused");
-            client.session.send_once(
-                now,
-                &Frame::Goodbye { reason: text::REASON.clean(&reason), why: Farewell::Token },
-            );
-            self.hand_over_datagrams(cx, id);
+        let (name, address) = (client.login.name.clone(), client.route.peer.ip());
+        let refused = match &self.tokens {
+            Tokens::AtOnce(check) => {
+                let about = TokenLogin { game: &game, player, name: &name, address, token: &token };
+                check.spend(&about).err()
+            }
+            Tokens::Nobody | Tokens::Asked => None,
+        };
+        if let Some(reason) = refused {
+            self.dismiss(cx, id, &reason);
             self.forget_client(cx, id);
             return None;
+        }
+        if matches!(self.tokens, Tokens::Asked) {
+            self.ask_to_spend(cx, id, (game.clone(), player, name, address, token));
         }
         cx.counters.logins += 1;
         tracing::info!(%player, game, "logged in");
