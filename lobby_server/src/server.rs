@@ -296,7 +296,7 @@ impl Server {
         match timer {
             Timer::Session(id) => self.session_timeout(id),
             Timer::Searches => others.matches.search_timeout(others.cx),
-            Timer::Token(id) => return self.token_answered(id, Err(NoVerdict::TooLate)),
+            Timer::Token(id) => self.token_answered(id, Err(NoVerdict::TooLate)),
             Timer::Stale(player) => rooms.stale_timeout(others, player),
             Timer::Registry(id) => rooms.registry_timeout(others, id),
             Timer::Ask(join) => rooms.ask_timeout(others, join),

@@ -208,7 +208,7 @@ fn a_forged_word_that_the_server_is_busy_keeps_nobody_out() {
     agent.handle_command(start, Command::Connect(vec![server]));
     let hello = hellos(&mut agent, start, Duration::ZERO).remove(0).2;
     // Who has not seen the hello does not know its nonce.
-    let guess = ServerHandshake::refuse_busy(&ClientHandshake::new(&mut rng()).hello().to_vec(), 30).unwrap();
+    let guess = ServerHandshake::refuse_busy(ClientHandshake::new(&mut rng()).hello(), 30).unwrap();
     agent.handle_datagram(start, SocketId::MAIN, server, &guess);
     assert!(
         !events(&mut agent).iter().any(|event| matches!(event, Event::Lobby(LobbyState::Retrying { .. })))
