@@ -1,4 +1,6 @@
-//! Many players in one thread.
+//! Many players in one thread. `events` has what becomes of them.
+
+mod events;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -12,10 +14,11 @@ use mio::{Events, Interest, Poll, Token};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use traversal_core::Command;
 use traversal_core::wire::message::{QuickMatch, Topology};
-use traversal_core::{Command, Event, LobbyState};
 use traversal_udp::{Buffer, Origin, Outgoing, Received, Socket};
 
+use super::order::Order;
 use super::seat::{Chatter, Doing, Relayed, Role, Seat, join};
 use super::tally::{Act, Tally};
 use crate::world::{Node, NodeOutput};
@@ -44,66 +47,6 @@ pub(super) struct Shared {
     pub(super) phase: AtomicU8,
     /// So many players are logged in.
     pub(super) online: AtomicI64,
-}
-
-/// What a load consists of; each thread has its part of it. Rates are events per second, over all threads.
-#[derive(Clone, Debug)]
-pub(super) struct Order {
-    pub(super) threads: usize,
-    /// The servers' addresses of both families, and the game.
-    pub(super) server: SocketAddr,
-    pub(super) server_v6: Option<SocketAddr>,
-    pub(super) game: String,
-    pub(super) seed: u64,
-    pub(super) keepalive: Duration,
-    /// Players who log in before the measurement, and at its beginning.
-    pub(super) players: usize,
-    pub(super) crowd: usize,
-    /// So many of `players` host a room, each; so many pairs play over the relay; so many come by IPv6.
-    pub(super) rooms: usize,
-    pub(super) relay_pairs: usize,
-    pub(super) v6: usize,
-    pub(super) login_rate: f64,
-    pub(super) logins: f64,
-    pub(super) joins: f64,
-    pub(super) stay: Duration,
-    pub(super) lists: f64,
-    pub(super) matches: f64,
-    pub(super) relay_rate: f64,
-    pub(super) relay_bytes: usize,
-    /// Players have no sockets beside the main ones.
-    pub(super) lean: bool,
-}
-
-impl Order {
-    fn room(&self, number: usize) -> String {
-        format!("load {:08x} {number}", self.seed as u32)
-    }
-
-    /// Returns what the player of this number is there for.
-    fn role(&self, number: usize) -> Role {
-        let relayed = number.wrapping_sub(self.rooms);
-        if number < self.rooms {
-            Role::Host(self.room(number))
-        } else if relayed < 2 * self.relay_pairs {
-            let room = format!("{} relay", self.room(relayed / 2));
-            if relayed.is_multiple_of(2) { Role::RelayHost(room) } else { Role::RelayGuest(room) }
-        } else {
-            Role::Wanderer
-        }
-    }
-
-    /// Returns the address of the player of this number, and the server's in its family: 127.64.0.0/10 has a place for
-    /// four million, ::1 is one for all.
-    fn place(&self, number: usize) -> (IpAddr, SocketAddr) {
-        if let Some(server) = self.server_v6
-            && (self.players.saturating_sub(self.v6)..self.players).contains(&number)
-        {
-            return (Ipv6Addr::LOCALHOST.into(), server);
-        }
-        let [_, high, middle, low] = (number as u32).to_be_bytes();
-        (Ipv4Addr::new(127, 64 | (high & 63), middle, low).into(), self.server)
-    }
 }
 
 /// Something that happens at random, so often a second on average.
@@ -407,101 +350,6 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Returns whether the player was told to do something.
-    fn take_events(&mut self, now: Instant, index: usize) -> bool {
-        let seat = &mut self.seats[index];
-        seat.player.failures.clear();
-        seat.player.refusals.clear();
-        let mut told = false;
-        for (_, event) in std::mem::take(&mut seat.player.events) {
-            match event {
-                Event::Lobby(state) => told |= self.lobby_state(now, index, state),
-                Event::Rooms(_) => {
-                    self.done(now, index, &[Act::List], Doing::Idle);
-                }
-                Event::RoomEntered { .. } => {
-                    if self.done(now, index, &[Act::Join, Act::Match], Doing::Inside) {
-                        self.seats[index].leave_at = Some(now + self.order.stay);
-                    }
-                }
-                Event::PeerConnected { .. } => {
-                    if let Some(since) = self.seats[index].path_since.take() {
-                        self.tally.time(&mut self.rng, Act::Path, now.saturating_duration_since(since));
-                    }
-                }
-                Event::PeerFailed { report, .. } => self.tally.error(format!("no path: {}", report.reason)),
-                Event::RequestFailed { request, error } => {
-                    self.tally.error(format!("{request:?}: {error}"));
-                    let seat = &mut self.seats[index];
-                    let waits = matches!(seat.doing, Doing::Waiting(Act::List | Act::Join | Act::Match, _));
-                    if waits {
-                        (seat.doing, seat.path_since) = (Doing::Idle, None);
-                    }
-                }
-                Event::RoomLeft { reason } => {
-                    let seat = &mut self.seats[index];
-                    if seat.role == Role::Wanderer {
-                        (seat.doing, seat.leave_at, seat.path_since) = (Doing::Idle, None, None);
-                    }
-                    if let Some(reason) = reason {
-                        self.tally.error(format!("out of the room: {reason}"));
-                    }
-                }
-                _ => {}
-            }
-        }
-        told
-    }
-
-    /// Notes that a player has got what it waited for; false: it did not wait for that.
-    fn done(&mut self, now: Instant, seat: usize, acts: &[Act], then: Doing) -> bool {
-        let seat = &mut self.seats[seat];
-        match seat.doing {
-            Doing::Waiting(act, since) if acts.contains(&act) => {
-                seat.doing = then;
-                self.tally.time(&mut self.rng, act, now.saturating_duration_since(since));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn lobby_state(&mut self, now: Instant, index: usize, state: LobbyState) -> bool {
-        let was_online = self.seats[index].online;
-        match state {
-            LobbyState::Online { .. } if !was_online => {
-                self.seats[index].online = true;
-                self.shared.online.fetch_add(1, Ordering::Relaxed);
-                let logins = [Act::FirstLogin, Act::Login, Act::CrowdLogin];
-                if self.done(now, index, &logins, Doing::Idle)
-                    && let Some(command) = self.seats[index].role.first_command()
-                {
-                    self.seats[index].doing = Doing::Inside;
-                    self.seats[index].player.command(now, command);
-                    return true;
-                }
-            }
-            LobbyState::Retrying { error, .. } | LobbyState::Refused { error } => {
-                if was_online {
-                    self.tally.lost += 1;
-                    self.tally.error(format!("session lost: {error}"));
-                } else {
-                    self.tally.error(format!("login: {error}"));
-                }
-                self.offline(index);
-            }
-            LobbyState::Offline => self.offline(index),
-            _ => {}
-        }
-        false
-    }
-
-    fn offline(&mut self, seat: usize) {
-        if std::mem::take(&mut self.seats[seat].online) {
-            self.shared.online.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
     /// Begins what the rates say.
     fn keep_pace(&mut self, now: Instant) {
         for index in 0..self.paces.len() {
@@ -557,49 +405,5 @@ impl<'a> Crew<'a> {
             *self.tally.begun.entry(Act::Relay).or_default() += sent;
             times.into_iter().for_each(|time| self.tally.time(&mut self.rng, Act::Relay, time));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn order() -> Order {
-        Order {
-            threads: 2,
-            server: "127.0.0.1:3478".parse().unwrap(),
-            server_v6: Some("[::1]:3478".parse().unwrap()),
-            game: "load".into(),
-            seed: 7,
-            keepalive: Duration::from_secs(15),
-            players: 100,
-            crowd: 10,
-            rooms: 10,
-            relay_pairs: 3,
-            v6: 5,
-            login_rate: 100.0,
-            logins: 0.0,
-            joins: 0.0,
-            stay: Duration::ZERO,
-            lists: 0.0,
-            matches: 0.0,
-            relay_rate: 0.0,
-            relay_bytes: 0,
-            lean: false,
-        }
-    }
-
-    #[test]
-    fn every_player_has_an_address_and_a_role() {
-        let order = order();
-        let roles: Vec<Role> = (0..110).map(|number| order.role(number)).collect();
-        assert!(roles[..10].iter().all(|role| matches!(role, Role::Host(_))));
-        assert_eq!(roles[10..16].iter().filter(|role| matches!(role, Role::RelayGuest(_))).count(), 3);
-        assert!(roles[16..].iter().all(|role| *role == Role::Wanderer));
-        let places: BTreeSet<IpAddr> = (0..110).map(|number| order.place(number).0).collect();
-        assert_eq!(places.len(), 110 - 5 + 1);
-        assert!(places.iter().all(IpAddr::is_loopback));
-        // A crowd's number is beyond two bytes, too.
-        assert_eq!(order.place(70_000).0, IpAddr::from([127, 65, 17, 112]));
     }
 }

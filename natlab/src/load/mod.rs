@@ -6,6 +6,7 @@
 
 mod crew;
 mod echo;
+mod order;
 mod process;
 mod report;
 mod seat;
@@ -19,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use self::crew::{Crew, GATHERING, MEASURING, OVER, Order, Shared};
+use self::crew::{Crew, GATHERING, MEASURING, OVER, Shared};
+use self::order::Order;
 pub use self::process::Descriptors;
 pub use self::report::{ActReport, GeneratorReport, Report, ServerReport};
 pub use self::tally::Quantiles;
