@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Flood(args) => natlab::siege::flood(&args).map_err(Into::into),
         #[cfg(target_os = "linux")]
-        Command::Load(args) => natlab::load::load(&args).map_err(Into::into),
+        Command::Load(args) => natlab::load::load(&args),
         #[cfg(target_os = "linux")]
         Command::Netns(command) => return command.execute(),
     };
