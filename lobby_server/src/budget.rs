@@ -76,6 +76,14 @@ impl Budget {
         Self { budgets, usage: RelayUsage { games, ..RelayUsage::default() } }
     }
 
+    /// Has other budgets from now on; what was used stays.
+    pub(crate) fn set(&mut self, budgets: RelayBudgets) {
+        let kept = std::mem::take(&mut self.usage.games);
+        let used = |game: &String| kept.get(game).copied().unwrap_or_default();
+        self.usage.games = budgets.games.keys().map(|game| (game.clone(), used(game))).collect();
+        self.budgets = budgets;
+    }
+
     /// Goes on from what was used before a restart. What is of another day or month counts no more when the time is told.
     pub(crate) fn restore(&mut self, kept: &RelayUsage) {
         self.usage.day = kept.day;

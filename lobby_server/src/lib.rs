@@ -19,6 +19,7 @@ mod census;
 pub mod check;
 mod claims;
 pub mod config;
+pub mod door;
 pub mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -47,6 +48,7 @@ mod status;
 mod stun;
 mod surroundings;
 mod tcp;
+mod tokens;
 mod turns;
 mod udp;
 mod watch;
@@ -65,10 +67,11 @@ pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
 pub use server::{
     Counters, GameNumbers, Gauges, NotOne, PlayerRow, Refusal, Refusals, RoomRow, Server, ServerSocket,
-    ServerSocketId, ServerTransmit, Timings, TokenCheck,
+    ServerSocketId, ServerTransmit, Timings,
 };
 pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, Surroundings};
+pub use tokens::{TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
 pub use traversal_core::Identity;
 
 #[cfg(doctest)]

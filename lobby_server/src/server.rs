@@ -32,16 +32,18 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use traversal_core::Identity;
-use traversal_core::id::PlayerId;
+use traversal_core::wire::message::MatchEnd;
 use traversal_core::wire::secret::mixed;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::budget::RelayUsage;
 use crate::config::ServerConfig;
+use crate::door::Newcomer;
 use crate::ids::SessionId;
 use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
+use crate::tokens::{NoVerdict, TokenCheck, TokenId, TokenQuestion, Tokens};
 use context::Context;
 pub use counters::{Counters, Gauges};
 pub use games::GameNumbers;
@@ -59,25 +61,6 @@ pub use timings::Timings;
 
 /// A timer that was due is not due again sooner than this: far below every wait of the server.
 const TICK: Duration = Duration::from_millis(1);
-
-/// Checks the token of a login.
-pub trait TokenCheck: Send {
-    /// Checks whether this player may log in. It is to change nothing: a copy of a login, sent by somebody else,
-    /// comes here too.
-    ///
-    /// # Errors
-    /// Why not, for the player to read.
-    fn check(&self, game: &str, player: PlayerId, name: &str, token: &[u8]) -> Result<(), String>;
-
-    /// The player has proven to be there: a token that serves once is used up here, and no sooner.
-    ///
-    /// # Errors
-    /// Why not, for the player to read: its session ends.
-    fn spend(&self, game: &str, player: PlayerId, token: &[u8]) -> Result<(), String> {
-        let _ = (game, player, token);
-        Ok(())
-    }
-}
 
 /// This is the core of the server. See the module for its run loop.
 pub struct Server {
@@ -121,9 +104,35 @@ impl Server {
         }
     }
 
-    /// Has every login's token checked.
+    /// Has every login's token checked, here and at once: for checks that wait for nothing.
     pub fn set_token_check(&mut self, check: Box<dyn TokenCheck>) {
-        self.roster.use_token_check(check);
+        self.roster.check_tokens(Tokens::AtOnce(check));
+    }
+
+    /// Has every login's token checked by the driver, which takes the questions from
+    /// [`poll_token_question`](Self::poll_token_question). Meanwhile everybody else is served.
+    pub fn ask_about_tokens(&mut self) {
+        self.roster.check_tokens(Tokens::Asked);
+    }
+
+    /// Returns the next question about a token; its answer comes back by
+    /// [`handle_token_answer`](Self::handle_token_answer). Without one the player hears after three seconds that the
+    /// token could not be checked.
+    pub fn poll_token_question(&mut self) -> Option<TokenQuestion> {
+        self.roster.pop_question()
+    }
+
+    /// Takes the answer to a question about a token: whether it is good, or why not, for the player to read.
+    pub fn handle_token_answer(&mut self, now: Instant, id: TokenId, answer: Result<(), String>) {
+        self.cx.now = now;
+        self.token_answered(id, answer.map_err(NoVerdict::Refused));
+        self.settle();
+    }
+
+    fn token_answered(&mut self, id: TokenId, answer: Result<(), NoVerdict>) {
+        let Some(session) = self.roster.token_answered(&mut self.cx, id, answer) else { return };
+        let (rooms, mut others) = self.split();
+        rooms.end_session(&mut others, session, MatchEnd::Gone);
     }
 
     /// A handshake was made since entropy was last mixed in: the driver is to give some
@@ -207,7 +216,7 @@ impl Server {
         &self,
         names: [&str; 3],
         ticket: &traversal_core::wire::message::RoomTicket,
-        holder: PlayerId,
+        holder: traversal_core::id::PlayerId,
     ) -> Option<[u8; 16]> {
         rooms::ticket_seal(self.roster.identity(), names, ticket, holder)
     }
@@ -251,6 +260,26 @@ impl Server {
         self.cx.incoming = Incoming { bytes: datagram.len(), proven: None };
         self.dispatch(route, datagram);
         self.cx.incoming = Incoming::default();
+    }
+
+    /// A hello came in, and more of them than can be served: it is answered with the word to come back after so many seconds.
+    pub fn turn_away(&mut self, now: Instant, newcomer: &Newcomer, again_s: u8) {
+        self.cx.now = now;
+        self.cx.counters.datagrams_in += 1;
+        self.cx.counters.bytes_in += newcomer.datagram.len() as u64;
+        self.cx.counters.limited += 1;
+        let route = Route { socket: newcomer.socket, asked: newcomer.asked, peer: newcomer.from };
+        if usize::from(route.socket.0) < self.cx.sockets.len() && route.peer.port() != 0 {
+            self.cx.incoming = Incoming { bytes: newcomer.datagram.len(), proven: None };
+            self.roster.turn_away(&mut self.cx, route, &newcomer.datagram, again_s);
+            self.cx.incoming = Incoming::default();
+        }
+    }
+
+    /// Newcomers' datagrams came in that there was neither place nor time for.
+    pub fn count_left_out(&mut self, count: u64) {
+        self.cx.counters.datagrams_in += count;
+        self.cx.counters.limited += count;
     }
 
     fn dispatch(&mut self, route: Route, datagram: &[u8]) {
@@ -302,6 +331,7 @@ impl Server {
         match timer {
             Timer::Session(id) => self.session_timeout(id),
             Timer::Searches => others.matches.search_timeout(others.cx),
+            Timer::Token(id) => self.token_answered(id, Err(NoVerdict::TooLate)),
             Timer::Stale(player) => rooms.stale_timeout(others, player),
             Timer::Registry(id) => rooms.registry_timeout(others, id),
             Timer::Ask(join) => rooms.ask_timeout(others, join),

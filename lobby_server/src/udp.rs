@@ -8,6 +8,7 @@ use mio::{Interest, Registry, Token};
 use traversal_udp::{Buffer, Episode, Origin, Outgoing, Received, Sent, Socket};
 
 use crate::bind_error::{BindError, Transport};
+use crate::door::{Door, Newcomer};
 use crate::server::{Server, ServerSocket, ServerSocketId};
 
 /// So many entries are taken with one system call, each of one datagram or of several equal ones.
@@ -71,8 +72,14 @@ impl Bound {
         self.socket.poll_timeout(now)
     }
 
-    /// Gives what has come in to the core.
-    pub(crate) fn receive(&mut self, id: ServerSocketId, buffer: &mut Buffer, server: &mut Server) {
+    /// Gives what has come in to the core, and newcomers to the door.
+    pub(crate) fn receive(
+        &mut self,
+        id: ServerSocketId,
+        buffer: &mut Buffer,
+        server: &mut Server,
+        door: &mut Door,
+    ) {
         for _ in 0..BATCHES_IN_A_ROW {
             let now = Instant::now();
             if !self.socket.is_readable(now) {
@@ -88,7 +95,12 @@ impl Bound {
             }
             for datagram in buffer.datagrams() {
                 let asked = self.about.local.ip().is_unspecified().then_some(datagram.asked).flatten();
-                server.handle_datagram_at(now, id, asked, datagram.from, datagram.payload);
+                if Door::is_for(datagram.payload) {
+                    let (from, datagram) = (datagram.from, datagram.payload.to_vec());
+                    door.come(Newcomer { since: now, socket: id, asked, from, datagram });
+                } else {
+                    server.handle_datagram_at(now, id, asked, datagram.from, datagram.payload);
+                }
             }
         }
     }

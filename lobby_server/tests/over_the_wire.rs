@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lobby_server::{LobbyServer, RunningServer, Settings, Status, TokenCheck};
+use lobby_server::{LobbyServer, RunningServer, Settings, Status, TokenCheck, TokenLogin};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use test_support::server::{Player, receive};
-use traversal_core::id::{PlayerId, RequestId};
+use traversal_core::id::RequestId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
@@ -25,6 +25,8 @@ use traversal_core::wire::message::{
 };
 use traversal_core::{Identity, NatFacts};
 
+/// What is waited for is looked at so often.
+const PACE: Duration = Duration::from_millis(20);
 /// Anything that has to come may take so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The evil player is here; `FRIEND` is where an honest one comes in later.
@@ -64,9 +66,10 @@ impl Stage {
     }
 
     /// Waits until what came in before this has been dealt with, and the answers are there: datagrams to one socket
-    /// of this machine come in their order, and the server deals with them in it.
+    /// of this machine come in their order, and the server deals with them in it, but for one newcomer's, whose turn is
+    /// before the second ping.
     fn settle(&mut self) {
-        assert!(self.host.ping(), "the honest host is answered");
+        assert!(self.host.ping() && self.host.ping(), "the honest host is answered");
     }
 
     /// The honest player has its session and its room, and does what only a host may do.
@@ -87,13 +90,13 @@ struct OneTime {
 }
 
 impl TokenCheck for OneTime {
-    fn check(&self, _: &str, _: PlayerId, _: &str, token: &[u8]) -> Result<(), String> {
+    fn check(&self, login: &TokenLogin<'_>) -> Result<(), String> {
         self.checks.fetch_add(1, Ordering::Relaxed);
-        if self.spent.lock().unwrap().contains(token) { Err("used".into()) } else { Ok(()) }
+        if self.spent.lock().unwrap().contains(login.token) { Err("used".into()) } else { Ok(()) }
     }
 
-    fn spend(&self, _: &str, _: PlayerId, token: &[u8]) -> Result<(), String> {
-        if self.spent.lock().unwrap().insert(token.to_vec()) { Ok(()) } else { Err("used".into()) }
+    fn spend(&self, login: &TokenLogin<'_>) -> Result<(), String> {
+        if self.spent.lock().unwrap().insert(login.token.to_vec()) { Ok(()) } else { Err("used".into()) }
     }
 }
 
@@ -395,6 +398,47 @@ fn anothers_first_message_runs_no_token_check_and_holds_no_place() {
     let (_, session, server_key) = *accepted;
     let mut victim = Player { socket, session, server_key };
     assert!(victim.ping());
-    assert!(tokens.spent.lock().unwrap().contains(&b"once"[..]), "with its token");
+    let deadline = Instant::now() + PATIENCE;
+    while !tokens.spent.lock().unwrap().contains(&b"once"[..]) {
+        assert!(Instant::now() < deadline, "with its token");
+        std::thread::sleep(PACE);
+    }
     stage.assert_served(2, 2);
+}
+
+/// Everybody's token takes a second, but the host's.
+struct Slow;
+
+impl TokenCheck for Slow {
+    fn check(&self, login: &TokenLogin<'_>) -> Result<(), String> {
+        assert!(login.address.is_loopback());
+        if login.token != b"host" {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        if login.token == b"panic" { panic!("a check that panics") } else { Ok(()) }
+    }
+}
+
+#[test]
+fn checks_of_tokens_that_take_long_keep_nobody_else_waiting() {
+    let mut stage = Stage::with_tokens(Settings::default(), None, Box::new(Slow));
+    let address = stage.address;
+    let logins: Vec<_> = (10..14u8)
+        .map(|seed| std::thread::spawn(move || Player::log_in(address, seed, &[seed]).is_ok()))
+        .collect();
+    let (start, mut slowest) = (Instant::now(), Duration::ZERO);
+    while !logins.iter().all(std::thread::JoinHandle::is_finished) {
+        let asked = Instant::now();
+        stage.settle();
+        slowest = slowest.max(asked.elapsed());
+        // A player may say 200 things a second.
+        std::thread::sleep(PACE);
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    assert!(logins.into_iter().all(|login| login.join().unwrap()));
+    assert!(start.elapsed() < Duration::from_millis(3500), "side by side: {:?}", start.elapsed());
+    assert!(slowest < Duration::from_millis(700), "the host waited for {slowest:?}");
+    let broken = Player::log_in(address, 20, b"panic").err().unwrap();
+    assert!(broken.contains("the login service failed"), "{broken}");
+    stage.settle();
 }

@@ -261,13 +261,17 @@ pub enum CliError {
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Siege(#[from] crate::siege::SiegeError),
+    /// `natlab load` failed.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Load(#[from] crate::load::LoadError),
     /// Nobody reads what is printed.
     #[error("cannot print the result")]
     Print(#[source] std::io::Error),
 }
 
 /// Prints to a reader who may have gone.
-fn show(text: &str) -> Result<(), CliError> {
+pub(crate) fn show(text: &str) -> Result<(), CliError> {
     match std::io::stdout().write_all(text.as_bytes()) {
         // `natlab list | head -1` has what it wanted.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

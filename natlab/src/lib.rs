@@ -7,6 +7,7 @@
 //! - [`matrix`] and [`stats`]: many of them; [`soak`]: random ones in which things go wrong; [`demo`]: one, told step by step;
 //! - [`oracle`] and [`bound`]: what should be possible, and how often;
 //! - `siege` (Linux): real players on a real lobby server under attack, on this machine's loopback;
+//! - `load` (Linux): very many real players on a real lobby server, and what it costs;
 //! - `netns` (Linux): real programs in namespaces, behind the same NATs or the kernel's; [`cli`]: the arguments.
 
 pub mod bound;
@@ -14,6 +15,8 @@ pub mod cli;
 pub mod demo;
 pub mod freight;
 pub mod link;
+#[cfg(target_os = "linux")]
+pub mod load;
 pub mod lobby;
 pub mod matrix;
 pub mod nat;

@@ -43,6 +43,12 @@ enum Command {
     #[cfg(target_os = "linux")]
     #[command(after_help = "Example: natlab flood --threads 2")]
     Flood(natlab::siege::FloodArgs),
+    /// Very many real players on a real lobby server: rates, latencies, errors, and what the server needs for them
+    #[cfg(target_os = "linux")]
+    #[command(after_help = "Examples:\n  natlab load --players 10000 --joins 200 --lists 200\n  \
+        natlab load --players 20000 --crowd 20000 --json    how the first ones fare when as many more log in at once\n  \
+        natlab load --to 127.0.0.1:3478 --pid $(pidof lobby_server)")]
+    Load(Box<natlab::load::LoadArgs>),
     #[cfg(target_os = "linux")]
     #[command(flatten)]
     Netns(natlab::netns::NetnsCommand),
@@ -64,6 +70,8 @@ fn main() -> ExitCode {
         Command::Siege(args) => natlab::siege::siege(&args).map_err(Into::into),
         #[cfg(target_os = "linux")]
         Command::Flood(args) => natlab::siege::flood(&args).map_err(Into::into),
+        #[cfg(target_os = "linux")]
+        Command::Load(args) => natlab::load::load(&args),
         #[cfg(target_os = "linux")]
         Command::Netns(command) => return command.execute(),
     };

@@ -101,6 +101,24 @@ fn interleaved(servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
     mixed
 }
 
+/// Returns the addresses with those of each of these servers in an order by chance, so that a name with several addresses
+/// has its players spread over them. Servers stay in the order in which the game has named them: players of games whose
+/// servers know nothing of each other meet at the first. So do addresses that are of no named server.
+fn spread(mut servers: Vec<SocketAddr>, known: &[KnownServer], rng: &mut impl RngCore) -> Vec<SocketAddr> {
+    for server in known {
+        for v4 in [true, false] {
+            let is_its = |address: &SocketAddr| address.is_ipv4() == v4 && server.addresses.contains(address);
+            let places: Vec<usize> = (0..servers.len()).filter(|place| is_its(&servers[*place])).collect();
+            // Fisher and Yates.
+            for count in (2..=places.len()).rev() {
+                let chosen = rng.next_u32() as usize % count;
+                servers.swap(places[count - 1], places[chosen]);
+            }
+        }
+    }
+    servers
+}
+
 impl ServerLink {
     pub(crate) fn new(config: &AgentConfig) -> Self {
         Self {
@@ -220,10 +238,30 @@ impl ServerLink {
         known.map_or(&mut self.first_key, |known| &mut known.key)
     }
 
+    /// Has the next login begin with another server than the one at this address, where there is another one.
+    pub(super) fn pass_over(&mut self, server: SocketAddr) {
+        let known = self.known.iter().find(|known| known.addresses.contains(&server));
+        let its = |address: &SocketAddr| match known {
+            Some(known)
+                if known.addresses.iter().filter(|other| other.is_ipv4() == server.is_ipv4()).count() < 2 =>
+            {
+                known.addresses.contains(address)
+            }
+            // A name with several addresses may be several machines.
+            _ => *address == server,
+        };
+        let Some(place) = self.servers.iter().position(its) else { return };
+        let mut order = self.servers.clone();
+        order.rotate_left(place);
+        let (passed, mut next): (Vec<_>, Vec<_>) = order.into_iter().partition(its);
+        next.extend(passed);
+        self.servers = interleaved(next);
+    }
+
     /// Logs in to these, replacing what was.
     pub(crate) fn connect(&mut self, env: &mut Env<'_>, servers: Vec<SocketAddr>) {
         let reachable = servers.into_iter().filter(|server| env.main.towards(*server).is_some());
-        self.servers = interleaved(reachable.collect());
+        self.servers = interleaved(spread(reachable.collect(), &self.known, env.rng));
         self.first_key = None;
         self.blocked = false;
         self.stream.close(env);
@@ -248,7 +286,7 @@ impl ServerLink {
         if same || reachable.is_empty() {
             return;
         }
-        self.servers = interleaved(reachable);
+        self.servers = interleaved(spread(reachable, &self.known, env.rng));
         if matches!(self.state, State::Shaking(_) | State::Waiting(_)) {
             self.stream.close(env);
             self.backoff = env.config.relogin_min;

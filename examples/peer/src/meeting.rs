@@ -80,6 +80,7 @@ fn lobby_reason(error: &TraversalError) -> &'static str {
         TraversalError::Lobby(L::Replaced) => "replaced",
         TraversalError::Lobby(L::PutOut { .. }) => "put-out",
         TraversalError::Lobby(L::OtherProtocol { .. }) => "other-protocol",
+        TraversalError::Lobby(L::Busy) => "busy",
         TraversalError::Lobby(L::Refused(_)) => "refused",
         TraversalError::Lobby(_) => "lost",
         TraversalError::Bind { .. } => "bind",

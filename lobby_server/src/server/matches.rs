@@ -18,7 +18,7 @@ use traversal_core::wire::message::{Facts, MatchEnd, ToPlayer};
 
 use super::context::Context;
 use super::roster::Roster;
-use crate::budget::{Budget, RelayUsage};
+use crate::budget::{Budget, RelayBudgets, RelayUsage};
 use crate::config::ServerConfig;
 use crate::ids::{PlanId, Sides};
 use crate::matchmaking::{Pairing, Party, choose, nats, plans, public_addresses, replans};
@@ -52,9 +52,10 @@ impl Matches {
         }
     }
 
-    /// Has the relay keep to these limits.
-    pub(crate) fn set_relay_limits(&mut self, limits: RelayLimits) {
+    /// Has the relay keep to these limits and budgets.
+    pub(crate) fn set_relay_limits(&mut self, limits: RelayLimits, budgets: RelayBudgets) {
         self.relay.set_limits(limits);
+        self.budget.set(budgets);
     }
 
     /// Brings two players together.

@@ -8,10 +8,11 @@ use traversal_core::id::PlayerId;
 use traversal_core::text;
 use traversal_core::wire::message::{Farewell, Frame, MatchEnd, RoomEnd, ToPlayer};
 
+use super::Server;
 use super::timers::Timer;
-use super::{Server, TokenCheck};
 use crate::config::ServerConfig;
 use crate::ids::SessionId;
+use crate::tokens::{TokenCheck, Tokens};
 
 /// Players who have nothing to finish are looked for so often.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -164,13 +165,13 @@ impl Server {
     /// their logins, stay as they were.
     pub fn reconfigure(&mut self, now: Instant, config: ServerConfig) {
         self.cx.now = now;
-        self.matches.set_relay_limits(config.relay_limits());
+        self.matches.set_relay_limits(config.relay_limits(), config.relay_budgets.clone());
         self.cx.config = config;
     }
 
     /// Has every later login's token checked by this; `None`: everybody may log in.
     pub fn replace_token_check(&mut self, check: Option<Box<dyn TokenCheck>>) {
-        self.roster.replace_token_check(check);
+        self.roster.check_tokens(check.map_or(Tokens::Nobody, Tokens::AtOnce));
     }
 
     /// Lets nobody in any more, makes no rooms, and says goodbye to players as soon as they are in no room: their games

@@ -44,6 +44,8 @@ refusals! {
     LoginGame = ("login", "game"),
     /// A login: its token was not taken.
     LoginToken = ("login", "token"),
+    /// A login: its token could not be checked in time.
+    LoginUnchecked = ("login", "unchecked"),
     /// A login: one of its fields breaks a rule.
     LoginMalformed = ("login", "malformed"),
     /// A login: the server is about to stop.
@@ -105,6 +107,7 @@ impl Refusal {
             LoginRefusal::Malformed { .. } => Self::LoginMalformed,
             LoginRefusal::Full => Self::LoginFull,
             LoginRefusal::Stopping => Self::LoginStopping,
+            LoginRefusal::Unchecked => Self::LoginUnchecked,
             _ => Self::LoginOther,
         }
     }

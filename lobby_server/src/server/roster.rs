@@ -13,6 +13,7 @@ mod membership;
 mod moving;
 mod party;
 mod probes;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,7 +26,6 @@ use traversal_core::wire::message::{Farewell, Frame, ToPlayer};
 use traversal_core::wire::port_report::ReportKey;
 use traversal_core::wire::secret::MacKey;
 
-use super::TokenCheck;
 use super::context::Context;
 use super::games::GameSlot;
 use super::sockets::ServerSocketId;
@@ -34,10 +34,12 @@ use crate::census::Census;
 use crate::config::ServerConfig;
 use crate::ids::SessionId;
 use crate::limits::{PortTurns, PrefixLimiter, Rate};
+use crate::tokens::Tokens;
 pub(super) use client::Client;
 use client::Player;
 use login::RecentInits;
 pub(super) use probes::{ProbeSeen, Prober};
+use tokens::AskedTokens;
 
 /// Cookies go out at this rate to the ports of one address that asks for more than [`ServerConfig::hello_rate`], each
 /// in its turn. With it no address gets more than 200 kB a second, whoever pretends to be there.
@@ -53,7 +55,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// This owner has sessions and players, with the limits of logins.
 pub(super) struct Roster {
     handshake: ServerHandshake,
-    token_check: Option<Box<dyn TokenCheck>>,
+    tokens: Tokens,
+    asked: AskedTokens,
     sessions: BTreeMap<SessionId, Client>,
     players: BTreeMap<PlayerId, Player>,
     census: Census,
@@ -87,7 +90,8 @@ impl Roster {
         let limit = |rate| PrefixLimiter::new(rate, keys.limiter, now);
         Self {
             handshake: ServerHandshake::new(identity, keys.cookie, now),
-            token_check: None,
+            tokens: Tokens::Nobody,
+            asked: AskedTokens::default(),
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
             census: Census::default(),
@@ -119,14 +123,9 @@ impl Roster {
         self.handshakes = false;
     }
 
-    /// Has every login's token checked.
-    pub(crate) fn use_token_check(&mut self, check: Box<dyn TokenCheck>) {
-        self.token_check = Some(check);
-    }
-
-    /// Has every later login's token checked by this, if by anything.
-    pub(crate) fn replace_token_check(&mut self, check: Option<Box<dyn TokenCheck>>) {
-        self.token_check = check;
+    /// Says how every login's token is checked.
+    pub(crate) fn check_tokens(&mut self, tokens: Tokens) {
+        self.tokens = tokens;
     }
 
     /// Returns whether there is no session, half-open ones aside.

@@ -7,6 +7,7 @@ use traversal_core::id::{JoinId, PlayerId, RoomId};
 
 use crate::ids::SessionId;
 use crate::registry::RegistryId;
+use crate::tokens::TokenId;
 
 /// This says what is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +20,8 @@ pub(super) enum Timer {
     Loss(RoomId),
     Gathering(RoomId),
     Searches,
+    /// Somebody outside was asked about a player's token.
+    Token(TokenId),
     /// The members of a room are told who is inside.
     News(RoomId),
     /// A room's host is told of wrong passwords.

@@ -7,7 +7,7 @@ mod attacks;
 mod flood;
 mod guest;
 mod seat;
-mod server;
+pub(crate) mod server;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -78,7 +78,7 @@ pub enum SiegeError {
 }
 
 /// Returns the program to attack: the given one, else `lobby_server` beside this one.
-fn program(given: &Option<PathBuf>) -> PathBuf {
+pub(crate) fn program(given: &Option<PathBuf>) -> PathBuf {
     given.clone().unwrap_or_else(|| {
         let beside = |itself: PathBuf| itself.with_file_name("lobby_server");
         std::env::current_exe().map_or_else(|_| Path::new("lobby_server").into(), beside)

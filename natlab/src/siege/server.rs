@@ -1,34 +1,53 @@
-//! The lobby server's program under siege: started, looked at, and stopped.
+//! The lobby server's program under siege or load: started, looked at, and stopped.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::SiegeError;
 
 /// This is a running program; killed and its files removed when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     folder: PathBuf,
-    pub(super) address: SocketAddr,
-    pub(super) http: SocketAddr,
+    pub(crate) address: SocketAddr,
+    /// It has this address, too, where it was bound to a second one.
+    pub(crate) beside: Option<SocketAddr>,
+    pub(crate) http: SocketAddr,
 }
 
 impl Server {
     /// Starts it on ports of loopback that are free.
-    pub(super) fn start(program: &Path) -> Result<Self, SiegeError> {
-        let folder = std::env::temp_dir().join(format!("natlab-siege-{}", std::process::id()));
+    pub(crate) fn start(program: &Path) -> Result<Self, SiegeError> {
+        Self::start_with(program, &["--bind", "127.0.0.1:0"], &[], &[])
+    }
+
+    /// Starts it with these arguments, with some of whoever called, and in this environment.
+    pub(crate) fn start_with(
+        program: &Path,
+        arguments: &[&str],
+        given: &[String],
+        environment: &[(&str, String)],
+    ) -> Result<Self, SiegeError> {
+        /// It tells the servers of one process apart.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("natlab-siege-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(SiegeError::Folder)?;
         let log = File::create(folder.join("log")).map_err(SiegeError::Folder)?;
         let failed = |source| SiegeError::Start { program: program.display().to_string(), source };
         let mut child = Command::new(program)
             .arg("--key-file")
             .arg(folder.join("key"))
-            .args(["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--http", "127.0.0.1:0"])
+            .args(arguments)
+            .args(given)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().map(|(key, value)| (key, value)))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -39,8 +58,9 @@ impl Server {
         }
         let address = line.split_whitespace().nth(3).and_then(|word| word.parse().ok());
         let http = line.split("http ").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
+        let beside = line.split_whitespace().nth(5).and_then(|word| word.parse().ok());
         match (address, http) {
-            (Some(address), Some(http)) => Ok(Self { child, folder, address, http }),
+            (Some(address), Some(http)) => Ok(Self { child, folder, address, beside, http }),
             _ => {
                 let _ = child.kill();
                 Err(SiegeError::NotReady { line: line.trim().into() })
@@ -48,20 +68,25 @@ impl Server {
         }
     }
 
+    /// Returns its number among the system's processes.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has not ended.
-    pub(super) fn runs(&mut self) -> bool {
+    pub(crate) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Returns how many megabytes of memory it has, as Linux tells.
-    pub(super) fn memory_mb(&self) -> Option<f64> {
+    pub(crate) fn memory_mb(&self) -> Option<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
     }
 
     /// Returns a number of its metrics.
-    pub(super) fn metric(&self, name: &str) -> Option<f64> {
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         let page = self.get("/metrics")?;
         page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
     }
@@ -77,7 +102,7 @@ impl Server {
     }
 
     /// Returns how many bytes its log has.
-    pub(super) fn log_bytes(&self) -> u64 {
+    pub(crate) fn log_bytes(&self) -> u64 {
         std::fs::metadata(self.folder.join("log")).map_or(0, |file| file.len())
     }
 }

@@ -123,18 +123,18 @@ impl EvilServer {
         }
     }
 
-    /// What can be made of a hello and its cookie without any key: no by version, busy, a cookie with another key, junk with
+    /// What can be made of a hello and its cookie without any key: no by version, busy for long, a cookie with another key, junk with
     /// the right one.
     fn forgeries(hello: &[u8], cookie: &[u8]) -> Vec<Vec<u8>> {
-        let refusal = |version: [u8; 2], why: u8| {
-            [&[Kind::Refuse as u8], &hello[1..4], &version, &hello[6..22], &[why]].concat()
+        let refusal = |version: [u8; 2], why: &[u8]| {
+            [&[Kind::Refuse as u8], &hello[1..4], &version, &hello[6..22], why].concat()
         };
         let changed = |at: usize| {
             let mut cookie = cookie.to_vec();
             cookie[at] ^= 1;
             cookie
         };
-        vec![refusal([9, 0], 1), refusal([1, 0], 3), changed(cookie.len() - 1), changed(30)]
+        vec![refusal([9, 0], &[1]), refusal([1, 0], &[3, 255]), changed(cookie.len() - 1), changed(30)]
     }
 
     fn send(&mut self, socket: u32, to: SocketAddr, payload: Vec<u8>) {

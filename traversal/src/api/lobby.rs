@@ -83,6 +83,9 @@ pub enum LobbyError {
         "this player logged in from another place, which counts now; to play at both, give each its own identity"
     )]
     Replaced,
+    /// It has more logins than it can serve at the moment, and said when to ask again.
+    #[error("the lobby server is busy; it is asked again when it said")]
+    Busy,
     /// The server answered before and does so no more.
     #[error("the lobby server is gone")]
     Lost,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::RngCore;
 
 use super::family::OtherFamily;
-use super::{LinkEvent, Online, ServerLink, State, interleaved};
+use super::{LinkEvent, Online, ServerLink, State};
 use crate::address::{Scope, is_local, scope};
 use crate::api::{Event, LobbyError, LobbyState};
 use crate::env::Env;
@@ -84,13 +84,20 @@ impl ServerLink {
                 return Ok(Some(LinkEvent::LoggedIn));
             }
             ClientProgress::Refused(refusal) => {
-                self.refused(env, way.remote, refusal);
+                self.pass_over(way.remote);
+                self.refused(env, refusal);
+                return Ok(None);
+            }
+            ClientProgress::RefusedInClear(Refusal::Busy { .. }) => {
+                // It is asked again in its time, and the others meanwhile.
+                if let Some(retry_in) = shaking.is_put_off(env.now) {
+                    env.emit(Event::Lobby(LobbyState::Retrying { error: LobbyError::Busy, retry_in }));
+                }
                 return Ok(None);
             }
             ClientProgress::RefusedInClear(Refusal::Version { theirs }) => {
                 LobbyError::OtherProtocol { ours: VERSION, theirs }
             }
-            ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
             ClientProgress::WrongKey if env.config.server_keys.is_empty() => {
                 LobbyError::KeyChanged { server: way.remote }
             }
@@ -101,9 +108,9 @@ impl ServerLink {
         Ok(None)
     }
 
-    fn refused(&mut self, env: &mut Env<'_>, server: SocketAddr, refusal: LoginRefusal) {
-        let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
-        self.prefer_others(server);
+    fn refused(&mut self, env: &mut Env<'_>, refusal: LoginRefusal) {
+        let temporary =
+            matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping | LoginRefusal::Unchecked);
         let error = LobbyError::Refused(refusal);
         if temporary { self.retry(env, error) } else { self.give_up(env, error) }
     }
@@ -114,7 +121,10 @@ impl ServerLink {
         match shaking.error.take() {
             Some(error) => self.failed(env, error),
             // It has begun to answer, and has been started anew since, perhaps: the cookie is of no use any more.
-            None if shaking.is_answered() => self.failed(env, LobbyError::NoAnswer),
+            None if shaking.is_answered() => {
+                shaking.answered_by().into_iter().for_each(|server| self.pass_over(server));
+                self.failed(env, LobbyError::NoAnswer);
+            }
             None => {
                 let retry_in = self.next_backoff(env);
                 if let State::Shaking(shaking) = &mut self.state {
@@ -148,13 +158,6 @@ impl ServerLink {
         env.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
     }
 
-    /// This server takes nobody now: others of its family are asked before it.
-    pub(super) fn prefer_others(&mut self, server: SocketAddr) {
-        let (this, mut others): (Vec<_>, Vec<_>) = self.servers.iter().partition(|other| **other == server);
-        others.extend(this);
-        self.servers = interleaved(others);
-    }
-
     fn next_backoff(&mut self, env: &mut Env<'_>) -> Duration {
         // Up to half as long again, so that a restarted server is not hit by all its players at once.
         let jitter = f64::from(env.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
@@ -167,6 +170,15 @@ impl ServerLink {
     }
 
     pub(super) fn lost(&mut self, env: &mut Env<'_>, error: LobbyError) -> Option<LinkEvent> {
+        // Where others in a room wait, the own way to the server may be what was lost: they are where they were, and the next
+        // server is asked a moment later anyway.
+        let may_be_there = self.in_room && error == LobbyError::Lost;
+        if let State::Online(online) = &self.state
+            && !may_be_there
+        {
+            let server = online.server;
+            self.pass_over(server);
+        }
         self.lost_at.get_or_insert(env.now);
         self.retry(env, error);
         Some(LinkEvent::Lost)

@@ -82,7 +82,7 @@ impl ServerLink {
                 let error = match why {
                     Farewell::Leaving => {
                         let server = online.server;
-                        self.prefer_others(server);
+                        self.pass_over(server);
                         return self.lost(env, LobbyError::Stopped { reason });
                     }
                     Farewell::Token => LobbyError::Refused(LoginRefusal::Token { reason }),

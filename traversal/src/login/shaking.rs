@@ -12,7 +12,7 @@ use crate::rtt::RttEstimate;
 use crate::timer::{due, earliest};
 use crate::way::Way;
 use crate::wire::Dropped;
-use crate::wire::handshake::{ClientHandshake, ClientProgress};
+use crate::wire::handshake::{ClientHandshake, ClientProgress, MOST_BUSY_S, Refusal};
 use crate::wire::message::Login;
 
 /// So much time passes between hellos to two addresses of the server (happy eyeballs: RFC 8305 section 5 has the same
@@ -23,6 +23,8 @@ const MOST_GAP: Duration = Duration::from_secs(2);
 /// After so long a silence of UDP the stream is tried beside it. UDP goes on, and where it answers later, it wins: a
 /// player on a slow network pays for a connection that is not needed, not with its login.
 const STREAM_AFTER: Duration = Duration::from_secs(1);
+/// A server that is said to be busy is left alone for as long as it says, and up to a quarter longer, by chance.
+const BUSY_SPREAD: f64 = 0.25;
 /// So much time passes between hellos while there is a cookie already, and after somebody said no in the clear: it is
 /// a pace, too.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
@@ -49,6 +51,8 @@ pub(super) struct Shaking {
     pub(super) login: Login,
     pub(super) ephemeral: Identity,
     pub(super) deadline: Instant,
+    /// A login may take so long.
+    patience: Duration,
     /// This is what went wrong, as somebody says in the clear: a hint that counts if nothing better comes until the
     /// deadline.
     pub(super) error: Option<LobbyError>,
@@ -65,6 +69,8 @@ pub(super) struct Shaking {
 #[derive(Debug)]
 struct Try {
     handshakes: Vec<(SocketAddr, ClientHandshake)>,
+    /// These are busy, as somebody says in the clear: they get no hello before that. What they say is taken all the same.
+    busy: BTreeMap<SocketAddr, Instant>,
     next: Instant,
     /// So many hellos were sent, or inits after the cookie.
     tries: usize,
@@ -83,6 +89,7 @@ impl Try {
         let handshakes = servers.iter().map(|server| (*server, ClientHandshake::new(env.rng))).collect();
         Self {
             handshakes,
+            busy: BTreeMap::new(),
             next: env.now,
             tries: 0,
             hello_at: env.now,
@@ -109,18 +116,53 @@ impl Try {
         let mut datagrams: Vec<_> = inits.collect();
         let gap = if datagrams.is_empty() {
             let round = (self.tries / servers) as u32;
-            (PACE * 2u32.saturating_pow(round / 2).min(64)).min(MOST_GAP)
+            let gap = (PACE * 2u32.saturating_pow(round / 2).min(64)).min(MOST_GAP);
+            // Players whom one event has sent here together ask together once, and no second time.
+            let share =
+                self.handshakes.first().map_or(0.0, |(_, handshake)| handshake.share(self.tries as u32));
+            if round == 0 { gap } else { gap.mul_f64(1.0 + share / 2.0) }
         } else {
             self.timing.overdue_after(self.tries as u32).max(PACE)
         };
         if datagrams.is_empty() || self.hello_at <= now {
-            let (to, handshake) = &mut self.handshakes[self.tries % servers];
-            datagrams.push((*to, handshake.numbered(self.number).to_vec()));
-            self.hello_at = now + HELLO_AGAIN;
+            self.busy.retain(|_, until| *until > now);
+            let places = (0..servers).map(|further| (self.tries + further) % servers);
+            let free = places.into_iter().find(|place| !self.busy.contains_key(&self.handshakes[*place].0));
+            if let Some(place) = free {
+                let (to, handshake) = &mut self.handshakes[place];
+                datagrams.push((*to, handshake.numbered(self.number).to_vec()));
+                self.hello_at = now + HELLO_AGAIN;
+            }
         }
         self.tries += 1;
         self.next = now + gap;
+        if datagrams.is_empty()
+            && let Some(until) = self.all_busy_until()
+        {
+            self.next = until;
+        }
         datagrams
+    }
+
+    /// Returns when the first server is free again; none: one is now.
+    fn all_busy_until(&self) -> Option<Instant> {
+        let all = self.busy.len() >= self.handshakes.len();
+        self.busy.values().min().copied().filter(|_| all)
+    }
+
+    /// Somebody says that this server is busy for so many seconds.
+    fn put_off(&mut self, now: Instant, server: SocketAddr, again_s: u8) {
+        let Some((_, handshake)) = self.handshakes.iter().find(|(to, _)| *to == server) else { return };
+        if handshake.has_cookie() || self.busy.contains_key(&server) {
+            // It serves us already; or it says again what it has said, which is no reason to wait longer.
+            return;
+        }
+        let said = Duration::from_secs(again_s.clamp(1, MOST_BUSY_S).into());
+        let wait = said.mul_f64(1.0 + handshake.share(u32::from(again_s)) * BUSY_SPREAD);
+        self.busy.insert(server, now + wait);
+        if let Some(until) = self.all_busy_until() {
+            self.next = until;
+        }
     }
 
     /// The first cookie came, to the hello of this number: go on with the init.
@@ -156,6 +198,7 @@ impl Shaking {
             login,
             ephemeral,
             deadline: env.now + env.config.login_timeout,
+            patience: env.config.login_timeout,
             error: None,
             udp,
             stream: None,
@@ -169,12 +212,33 @@ impl Shaking {
         self.udp.has_cookie() || self.stream.as_ref().is_some_and(Try::has_cookie)
     }
 
+    /// Returns for how long all servers are said to be busy, after the last one has said so; none: one of them is not.
+    /// The login goes on until then, as long again as a login takes, and nothing is tried over the stream.
+    pub(super) fn is_put_off(&mut self, now: Instant) -> Option<Duration> {
+        if self.is_answered() {
+            return None;
+        }
+        let until = self.udp.all_busy_until()?;
+        let first = until + self.patience > self.deadline;
+        self.deadline = self.deadline.max(until + self.patience);
+        self.stream_at = self.stream_at.map(|at| at.max(until + STREAM_AFTER));
+        first.then(|| until.saturating_duration_since(now))
+    }
+
+    /// Returns the server that has sent a cookie.
+    pub(super) fn answered_by(&self) -> Option<SocketAddr> {
+        let tries = [Some(&self.udp), self.stream.as_ref()];
+        let mut handshakes = tries.into_iter().flatten().flat_map(|attempt| &attempt.handshakes);
+        handshakes.find(|(_, handshake)| handshake.has_cookie()).map(|(server, _)| *server)
+    }
+
     /// The game was told that nobody answers, and that it is tried again after so long. What was sent may still be
     /// answered.
     pub(super) fn go_on(&mut self, env: &Env<'_>, retry_in: Duration) {
         let at = env.now + retry_in;
         self.deadline = at + env.config.login_timeout;
-        (self.udp.next, self.udp.tries) = (at, 0);
+        // Slower than at first: who has not answered for seconds has too much to do, perhaps.
+        (self.udp.next, self.udp.tries) = (at, 2 * self.udp.handshakes.len());
     }
 
     /// Returns how long the server takes to answer by this way.
@@ -253,6 +317,9 @@ impl Shaking {
                 }
             }
             ClientProgress::Accepted(_) => attempt.accepted(env.now),
+            ClientProgress::RefusedInClear(Refusal::Busy { again_s }) => {
+                attempt.put_off(env.now, way.remote, again_s);
+            }
             // A server that has nothing else to say need not be asked as often, where there is no other.
             ClientProgress::RefusedInClear(_) | ClientProgress::WrongKey if attempt.handshakes.len() == 1 => {
                 attempt.next = env.now + HELLO_AGAIN;

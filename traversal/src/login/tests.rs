@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::interleaved;
+use crate::api::{Event, KnownServer, LobbyError, LobbyState};
+use crate::wire::handshake::{ClientHandshake, ServerHandshake};
 use crate::wire::{Kind, MAX_CONTROL};
 use crate::{Agent, AgentConfig, Command, Identity, Output, SocketId, StreamState};
 
@@ -117,7 +119,7 @@ fn a_refused_stream_is_tried_elsewhere_at_once_and_an_open_one_gets_the_hello() 
     let hello = over_stream.expect("a hello over the stream");
     assert_eq!((hello.to, Kind::of(&hello.payload)), (second, Some(Kind::Hello)));
     // UDP goes on beside it.
-    let seen = watch(&mut agent, start, Duration::from_millis(1800));
+    let seen = watch(&mut agent, start, Duration::from_millis(2100));
     let by_udp =
         |output: &Output| matches!(output, Output::Transmit(hello) if hello.socket == SocketId::MAIN);
     assert!(seen.iter().any(|(_, output)| by_udp(output)));
@@ -137,4 +139,159 @@ fn news_of_a_stream_that_nobody_asked_for_changes_nothing() {
     agent.handle_datagram(start, SocketId::STREAM, V4.parse().unwrap(), &junk);
     agent.handle_datagram(start, SocketId::STREAM, V4.parse().unwrap(), &[Kind::Cookie as u8; 40]);
     assert_eq!(agent.dropped().values().sum::<u64>(), 2);
+}
+
+/// Returns when and where hellos leave by UDP up to this time.
+fn hellos(agent: &mut Agent, start: Instant, until: Duration) -> Vec<(Duration, SocketAddr, Vec<u8>)> {
+    let hello = |(at, output): (Duration, Output)| match output {
+        Output::Transmit(hello) if Kind::of(&hello.payload) == Some(Kind::Hello) => {
+            Some((at, hello.to, hello.payload))
+        }
+        _ => None,
+    };
+    watch(agent, start, until).into_iter().filter_map(hello).collect()
+}
+
+fn events(agent: &mut Agent) -> Vec<Event> {
+    std::iter::from_fn(|| agent.poll_event()).collect()
+}
+
+fn only_udp() -> AgentConfig {
+    AgentConfig { tcp: false, ..AgentConfig::default() }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_busy_server_is_asked_again_when_it_says_and_no_later_than_half_a_minute() {
+    for (again_s, bounds) in [(0, 1..=2), (5, 5..=7), (255, 30..=38)] {
+        let (mut agent, start) = agent(only_udp(), false);
+        let server: SocketAddr = V4.parse().unwrap();
+        agent.handle_command(start, Command::Connect(vec![server]));
+        let first = hellos(&mut agent, start, Duration::ZERO);
+        let busy = ServerHandshake::refuse_busy(&first[0].2, again_s).unwrap();
+        agent.handle_datagram(start, SocketId::MAIN, server, &busy);
+        // What is said again changes nothing.
+        agent.handle_datagram(start, SocketId::MAIN, server, &busy);
+        let told = events(&mut agent);
+        let waits = told.iter().filter_map(|event| match event {
+            Event::Lobby(LobbyState::Retrying { error: LobbyError::Busy, retry_in }) => Some(*retry_in),
+            _ => None,
+        });
+        let waits: Vec<Duration> = waits.collect();
+        assert_eq!(waits.len(), 1, "{told:?}");
+        let next = hellos(&mut agent, start, 60 * SECOND)[0].0;
+        assert!(next.as_secs() >= *bounds.start() && next.as_secs() < *bounds.end(), "{again_s}: {next:?}");
+        assert!(waits[0] <= next && next < waits[0] + SECOND, "{waits:?} {next:?}");
+    }
+}
+
+#[test]
+fn while_one_server_is_busy_another_is_asked() {
+    let (mut agent, start) = agent(only_udp(), false);
+    let [one, other] = [V4, V4_TOO].map(|text| text.parse::<SocketAddr>().unwrap());
+    agent.handle_command(start, Command::Connect(vec![one, other]));
+    let first = hellos(&mut agent, start, Duration::ZERO);
+    let busy = ServerHandshake::refuse_busy(&first[0].2, 20).unwrap();
+    agent.handle_datagram(start, SocketId::MAIN, one, &busy);
+    let then = hellos(&mut agent, start, 3 * SECOND);
+    assert!(then.len() >= 4 && then.iter().all(|(_, to, _)| *to == other), "{then:?}");
+    assert!(
+        !events(&mut agent).iter().any(|event| matches!(event, Event::Lobby(LobbyState::Retrying { .. })))
+    );
+}
+
+#[test]
+fn a_forged_word_that_the_server_is_busy_keeps_nobody_out() {
+    let (mut agent, start) = agent(only_udp(), false);
+    let server: SocketAddr = V4.parse().unwrap();
+    agent.handle_command(start, Command::Connect(vec![server]));
+    let hello = hellos(&mut agent, start, Duration::ZERO).remove(0).2;
+    // Who has not seen the hello does not know its nonce.
+    let guess = ServerHandshake::refuse_busy(ClientHandshake::new(&mut rng()).hello(), 30).unwrap();
+    agent.handle_datagram(start, SocketId::MAIN, server, &guess);
+    assert!(
+        !events(&mut agent).iter().any(|event| matches!(event, Event::Lobby(LobbyState::Retrying { .. })))
+    );
+    // Who has seen it is overruled by the server's own answer, which comes later.
+    let forged = ServerHandshake::refuse_busy(&hello, 30).unwrap();
+    agent.handle_datagram(start, SocketId::MAIN, server, &forged);
+    let true_one = ServerHandshake::new(Identity::from_secret([3; 32]), [4; 32], start);
+    let from = "192.0.2.1:40000".parse().unwrap();
+    let cookie = true_one.handle_hello(start, (from, false), &hello).unwrap();
+    let soon = start + Duration::from_millis(50);
+    agent.handle_datagram(soon, SocketId::MAIN, server, &cookie);
+    agent.handle_datagram(soon, SocketId::MAIN, server, &forged);
+    let sent = std::iter::from_fn(|| agent.poll_output());
+    let inits = sent.filter(|output| match output {
+        Output::Transmit(sent) => Kind::of(&sent.payload) == Some(Kind::Init),
+        _ => false,
+    });
+    assert_eq!(inits.count(), 1);
+}
+
+#[test]
+fn hellos_to_a_silent_server_come_ever_more_rarely_and_two_players_do_not_stay_in_step() {
+    let times: Vec<Vec<u128>> = [1, 2]
+        .iter()
+        .map(|secret| {
+            let main = "192.0.2.1:40000".parse().unwrap();
+            let identity = Identity::from_secret([*secret; 32]);
+            let (mut agent, start) =
+                (Agent::new(only_udp(), identity, [*secret; 32], (main, None)), Instant::now());
+            agent.handle_command(start, Command::Connect(addresses(&[V4])));
+            hellos(&mut agent, start, 60 * SECOND).iter().map(|(at, ..)| at.as_millis()).collect()
+        })
+        .collect();
+    assert!(times.iter().all(|times| (20..=45).contains(&times.len())), "{times:?}");
+    let together = times[0].iter().filter(|at| times[1].contains(at)).count();
+    assert!(together <= 4, "{times:?}");
+}
+
+#[test]
+fn addresses_of_one_server_are_taken_by_chance_and_servers_in_their_order() {
+    let all = ["198.51.100.1:1", "198.51.100.2:1", "198.51.100.3:1", "203.0.113.9:1"];
+    let known = [
+        KnownServer { addresses: addresses(&all[..3]), key: None },
+        KnownServer { addresses: addresses(&all[3..]), key: None },
+    ];
+    let mut firsts = std::collections::BTreeMap::new();
+    let mut rng = rng();
+    for _ in 0..300 {
+        let spread = super::spread(addresses(&all), &known, &mut rng);
+        assert_eq!(spread[3], addresses(&all)[3], "the second server stays the second");
+        *firsts.entry(spread[0]).or_insert(0) += 1;
+    }
+    assert!(firsts.len() == 3 && firsts.values().all(|count| (60..150).contains(count)), "{firsts:?}");
+    assert_eq!(super::spread(addresses(&all), &[], &mut rng), addresses(&all));
+}
+
+#[test]
+fn after_a_refusal_or_a_loss_another_server_is_next() {
+    let mut link = super::ServerLink::new(&AgentConfig::default());
+    let two = addresses(&["198.51.100.1:1", "[2001:db8::1]:1", "203.0.113.9:1", "[2001:db8::9]:1"]);
+    link.know(vec![
+        KnownServer { addresses: two[..2].to_vec(), key: None },
+        KnownServer { addresses: two[2..].to_vec(), key: None },
+    ]);
+    link.servers = two.clone();
+    link.pass_over(two[0]);
+    assert_eq!(link.servers, [two[2], two[3], two[0], two[1]]);
+    link.pass_over(two[3]);
+    assert_eq!(link.servers, two, "all around");
+    // A server that is alone is asked as before, IPv4 first.
+    link.servers = two[..2].to_vec();
+    link.pass_over(two[0]);
+    assert_eq!(link.servers, two[..2]);
+    // A name with several addresses may be several machines.
+    let several = addresses(&["198.51.100.1:1", "198.51.100.2:1", "198.51.100.3:1"]);
+    link.know(vec![KnownServer { addresses: several.clone(), key: None }]);
+    link.servers = several.clone();
+    link.pass_over(several[1]);
+    assert_eq!(link.servers, [several[2], several[0], several[1]]);
+}
+
+fn rng() -> rand_chacha::ChaCha20Rng {
+    use rand_chacha::rand_core::SeedableRng;
+    rand_chacha::ChaCha20Rng::seed_from_u64(5)
 }

@@ -11,10 +11,14 @@ use super::MAX_CONTROL;
 #[error("message does not fit the wire format")]
 pub struct CodecError;
 
-/// Integers are little-endian and of variable length, and decoding never takes more than a datagram's worth of memory,
-/// whatever the lengths in the input claim.
-const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config::Limit<MAX_CONTROL>> =
-    config::standard().with_limit::<MAX_CONTROL>();
+/// bincode counts what a value takes in memory, not in the datagram: 8 bytes for each length and each `u64`, which may be one
+/// byte there, and 16 for a `u128`. With this much, whatever fits a datagram can be read.
+const MEMORY: usize = 16 * MAX_CONTROL;
+
+/// Integers are little-endian and of variable length, and decoding never takes more than [`MEMORY`] bytes, whatever the
+/// lengths in the input claim.
+const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config::Limit<MEMORY>> =
+    config::standard().with_limit::<MEMORY>();
 
 /// Encodes a message.
 ///
@@ -28,7 +32,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// Reads a message from the front of `bytes`; what follows is padding.
 ///
 /// # Errors
-/// When it is not a whole message, or asks for more memory than a datagram holds.
+/// When it is not a whole message, or asks for more memory than any message of a datagram's length does.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     bincode::serde::decode_from_slice(bytes, CONFIG).map(|(message, _)| message).map_err(|_| CodecError)
 }
@@ -46,6 +50,29 @@ mod tests {
             let _ = decode::<Frame<ToServer>>(&bytes);
             let _ = decode::<Frame<ToPlayer>>(&bytes);
         }
+    }
+
+    #[test]
+    fn whatever_fits_a_datagram_can_be_read() {
+        use crate::wire::message::{Response, RoomSummary};
+        let room = |name: usize| RoomSummary {
+            name: name.to_string(),
+            code: "ABCDEF".into(),
+            host_name: "p".into(),
+            members: 1,
+            capacity: 2,
+            password: false,
+            metadata: std::collections::BTreeMap::new(),
+        };
+        let page = |count| Response::Rooms { rooms: (0..count).map(room).collect(), more: true };
+        let fits = (1..).take_while(|count| encode(&page(*count)).is_ok()).last().unwrap();
+        assert!(fits > 60, "{fits}");
+        for count in 1..=fits {
+            assert_eq!(decode::<Response>(&encode(&page(count)).unwrap()), Ok(page(count)), "{count} rooms");
+        }
+        // The shortest encoding of what takes most.
+        let numbers = vec![0u128; MAX_CONTROL - 8];
+        assert_eq!(decode::<Vec<u128>>(&encode(&numbers).unwrap()), Ok(numbers));
     }
 
     #[test]

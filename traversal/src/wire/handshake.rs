@@ -61,8 +61,15 @@ pub enum Refusal {
         theirs: u16,
     },
     /// It takes nobody now.
-    Busy,
+    Busy {
+        /// It wants to be asked again after so many seconds: 1 to 255, of which a player waits [`MOST_BUSY_S`] at the most.
+        again_s: u8,
+    },
 }
+
+/// Nobody waits longer than this many seconds because a server is said to be busy: that is said in the clear, and may be
+/// anybody's word.
+pub const MOST_BUSY_S: u8 = 30;
 
 const REFUSE_VERSION: u8 = 1;
 const REFUSE_SESSION: u8 = 2;

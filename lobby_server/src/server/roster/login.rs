@@ -25,7 +25,10 @@ use crate::limits::Bucket;
 use crate::matchmaking::{Realm, realm};
 use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
+use crate::tokens::{TokenLogin, Tokens};
 
+/// Who comes while the server stops is to ask again after so many seconds: it may be started anew.
+const STOPPING_S: u8 = 1;
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
@@ -60,15 +63,41 @@ impl RecentInits {
     }
 }
 
+/// Sends a player away before it has a session.
+pub(super) fn refuse(cx: &mut Context, route: Route, pending: PendingLogin, refusal: LoginRefusal) {
+    let reason = Refusal::of_login(&refusal);
+    refuse_for(cx, route, pending, refusal, reason);
+}
+
+/// Does the same, and counts it under this reason.
+fn refuse_for(cx: &mut Context, route: Route, pending: PendingLogin, refusal: LoginRefusal, reason: Refusal) {
+    cx.counters.logins_refused += 1;
+    cx.counters.refuse(reason);
+    tracing::debug!(player = %pending.player, %refusal, "login refused");
+    if let Ok(answer) = pending.refuse(refusal) {
+        cx.transmit(route, answer);
+    }
+}
+
 impl Roster {
     /// Answers the first datagram of a login with a cookie.
     pub(crate) fn handle_hello(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
-        let now = cx.now;
         let reply = if cx.stopping {
-            ServerHandshake::refuse_busy(datagram)
+            ServerHandshake::refuse_busy(datagram, STOPPING_S)
         } else {
-            self.handshake.handle_hello(now, (route.peer, cx.is_stream(route)), datagram).ok()
+            self.handshake.handle_hello(cx.now, (route.peer, cx.is_stream(route)), datagram).ok()
         };
+        self.answer_hello(cx, route, datagram, reply);
+    }
+
+    /// Answers the first datagram of a login: the player is to come back after so many seconds.
+    pub(crate) fn turn_away(&mut self, cx: &mut Context, route: Route, datagram: &[u8], again_s: u8) {
+        let reply = ServerHandshake::refuse_busy(datagram, again_s);
+        self.answer_hello(cx, route, datagram, reply);
+    }
+
+    fn answer_hello(&mut self, cx: &mut Context, route: Route, datagram: &[u8], reply: Option<Vec<u8>>) {
+        let now = cx.now;
         let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
             cx.counters.dropped += 1;
             return;
@@ -100,6 +129,10 @@ impl Roster {
             }
             return;
         }
+        if self.asked.has_login(&hash) {
+            // The player asks again while its token is being checked.
+            return;
+        }
         if !self.login_limit.would_allow(route.peer.ip(), now) {
             cx.counters.limit(Refusal::LoginRate);
             return;
@@ -118,25 +151,31 @@ impl Roster {
         // A name that is too long, or in part not to be shown, keeps nobody out.
         pending.login.name = text::NAME.clean(&pending.login.name);
         pending.login.game = text::GAME.check(&pending.login.game).unwrap_or(pending.login.game);
-        let refusal = self.refusal(cx, &pending).or_else(|| {
-            let has_place = self.make_room(cx, pending.player, route.peer.ip());
-            (!has_place).then_some(LoginRefusal::Full)
-        });
+        let refusal = self.refusal(cx, &pending, route);
         if let Some(refusal) = refusal {
-            cx.counters.logins_refused += 1;
-            cx.counters.refuse(match Refusal::of_login(&refusal) {
-                Refusal::LoginFull if self.census.is_address_full(route.peer.ip(), &cx.config.places()) => {
-                    Refusal::LoginAddressFull
-                }
-                refusal => refusal,
-            });
-            tracing::debug!(player = %pending.player, %refusal, "login refused");
-            if let Ok(answer) = pending.refuse(refusal) {
-                cx.transmit(route, answer);
-            }
-            return;
+            refuse(cx, route, pending, refusal);
+        } else if matches!(self.tokens, Tokens::Asked) {
+            self.ask_about_login(cx, route, hash, pending);
+        } else {
+            self.admit_if_there_is_room(cx, route, hash, pending);
         }
-        self.admit(cx, route, hash, pending);
+    }
+
+    /// Makes a session of a login that is in order, if there is a place for it.
+    pub(super) fn admit_if_there_is_room(
+        &mut self,
+        cx: &mut Context,
+        route: Route,
+        init: [u8; 32],
+        pending: PendingLogin,
+    ) {
+        if self.make_room(cx, pending.player, route.peer.ip()) {
+            self.admit(cx, route, init, pending);
+        } else {
+            let of_address = self.census.is_address_full(route.peer.ip(), &cx.config.places());
+            let reason = if of_address { Refusal::LoginAddressFull } else { Refusal::LoginFull };
+            refuse_for(cx, route, pending, LoginRefusal::Full, reason);
+        }
     }
 
     /// Makes a session of a login that is in order.
@@ -194,7 +233,7 @@ impl Roster {
         self.dirty.insert(id);
     }
 
-    fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
+    fn refusal(&self, cx: &Context, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
         if cx.is_closing() {
@@ -215,8 +254,15 @@ impl Roster {
         if !contributes(&login.ephemeral) {
             return malformed(String::from("ephemeral: a key with which no secret can be agreed on"));
         }
-        if let Some(check) = &self.token_check
-            && let Err(reason) = check.check(&login.game, pending.player, &login.name, &login.token)
+        let about = TokenLogin {
+            game: &login.game,
+            player: pending.player,
+            name: &login.name,
+            address: route.peer.ip(),
+            token: &login.token,
+        };
+        if let Tokens::AtOnce(check) = &self.tokens
+            && let Err(reason) = check.check(&about)
         {
             return Some(LoginRefusal::Token { reason: text::REASON.clean(&reason) });
         }
@@ -290,27 +336,29 @@ impl Roster {
             cx.timings.login.observe(took);
         }
         let token = client.half_open.take().map(|half_open| half_open.token).unwrap_or_default();
-        if let Some(check) = &self.token_check
-            && let Err(reason) = check.spend(&game, player, &token)
-        {
-            cx.counters.logins_refused += 1;
-            cx.counters.refuse(Refusal::LoginToken);
-            tracing::debug!(%player, reason, "token refused");
-            client.session.send_once(
-                now,
-                &Frame::Goodbye { reason: text::REASON.clean(&reason), why: Farewell::Token },
-            );
-            self.hand_over_datagrams(cx, id);
+        let (name, address) = (client.login.name.clone(), client.route.peer.ip());
+        let refused = match &self.tokens {
+            Tokens::AtOnce(check) => {
+                let about = TokenLogin { game: &game, player, name: &name, address, token: &token };
+                check.spend(&about).err()
+            }
+            Tokens::Nobody | Tokens::Asked => None,
+        };
+        if let Some(reason) = refused {
+            self.dismiss(cx, id, &reason);
             self.forget_client(cx, id);
             return None;
         }
         cx.counters.logins += 1;
         let slot = cx.games.slot(&game);
-        client.game = Some(slot);
+        self.sessions.get_mut(&id)?.game = Some(slot);
         let numbers = cx.games.at(slot);
         numbers.logins += 1;
         numbers.sessions += 1;
         tracing::info!(%player, game, "logged in");
+        if matches!(self.tokens, Tokens::Asked) {
+            self.ask_to_spend(cx, id, (game, player, name, address, token));
+        }
         Some(player)
     }
 

@@ -252,8 +252,8 @@ fn requests_over_the_rate_are_refused_with_a_reason() {
 fn games_and_tokens_are_checked() {
     struct Sesame;
     impl crate::TokenCheck for Sesame {
-        fn check(&self, _: &str, _: PlayerId, _: &str, token: &[u8]) -> Result<(), String> {
-            if token == b"sesame" { Ok(()) } else { Err("say the word".into()) }
+        fn check(&self, login: &crate::TokenLogin<'_>) -> Result<(), String> {
+            if login.token == b"sesame" { Ok(()) } else { Err("say the word".into()) }
         }
     }
     let config = ServerConfig { games: vec!["game".into()], ..ServerConfig::default() };

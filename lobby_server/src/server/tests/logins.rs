@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::ids::SessionId;
-use crate::server::TokenCheck;
+use crate::tokens::{TokenCheck, TokenLogin, TokenStep};
 use traversal_core::wire::handshake::parse_unknown_session;
 use traversal_core::wire::message::Farewell;
 
@@ -13,13 +13,14 @@ use traversal_core::wire::message::Farewell;
 struct OneTime(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl TokenCheck for OneTime {
-    fn check(&self, _: &str, _: PlayerId, _: &str, token: &[u8]) -> Result<(), String> {
-        if self.0.lock().unwrap().iter().any(|spent| spent == token) { Err("used".into()) } else { Ok(()) }
+    fn check(&self, login: &TokenLogin<'_>) -> Result<(), String> {
+        let spent = self.0.lock().unwrap().iter().any(|spent| spent == login.token);
+        if spent { Err("used".into()) } else { Ok(()) }
     }
 
-    fn spend(&self, _: &str, _: PlayerId, token: &[u8]) -> Result<(), String> {
-        self.check("", PlayerId([0; 16]), "", token)?;
-        self.0.lock().unwrap().push(token.to_vec());
+    fn spend(&self, login: &TokenLogin<'_>) -> Result<(), String> {
+        self.check(login)?;
+        self.0.lock().unwrap().push(login.token.to_vec());
         Ok(())
     }
 }
@@ -172,4 +173,64 @@ fn a_login_key_with_which_nothing_can_be_agreed_on_is_refused() {
     assert!(
         matches!(&world.fakes[player].refused, Some(LoginRefusal::Malformed { what }) if what.contains("ephemeral"))
     );
+}
+
+/// Sends a player's hello and its init, whose token is asked about.
+fn knock(world: &mut World, player: usize, token: &[u8]) {
+    world.fakes[player].login.token = token.to_vec();
+    for _ in 0..2 {
+        let datagram = world.fakes[player].handshake.datagram().to_vec();
+        world.send_raw(player, &datagram);
+    }
+}
+
+#[test]
+fn while_a_token_is_checked_others_are_served_and_the_player_waits() {
+    let mut world = World::new();
+    let other = world.player(9, "203.0.113.9:4000");
+    world.server.ask_about_tokens();
+    let player = world.add(1, "203.0.113.1:4000");
+    knock(&mut world, player, b"ticket");
+    let question = world.server.poll_token_question().unwrap();
+    assert_eq!(
+        (question.step, question.address, &question.token[..]),
+        (TokenStep::Check, "203.0.113.1".parse().unwrap(), &b"ticket"[..])
+    );
+    // It asks again, which is no further question; others are answered.
+    knock(&mut world, player, b"ticket");
+    assert!(world.server.poll_token_question().is_none());
+    assert!(world.answer(other, Request::ListRooms { after: None }).is_ok());
+    assert!(world.fakes[player].session.is_none());
+    world.server.handle_token_answer(world.now, question.id, Ok(()));
+    world.turn();
+    assert!(world.fakes[player].session.is_some());
+    world.ping(player);
+    let spend = world.server.poll_token_question().unwrap();
+    assert_eq!((spend.step, spend.player), (TokenStep::Spend, question.player));
+    world.server.handle_token_answer(world.now, spend.id, Err("used".into()));
+    assert_eq!(world.server.gauges().sessions, 1, "only the other one is left");
+    // An answer that comes twice is none.
+    world.server.handle_token_answer(world.now, spend.id, Err("used".into()));
+    assert_eq!(world.server.gauges().sessions, 1);
+}
+
+#[test]
+fn a_token_that_is_refused_or_not_checked_in_time_is_said_to_be_so() {
+    let mut world = World::new();
+    world.server.ask_about_tokens();
+    let wrong = world.add(1, "203.0.113.1:4000");
+    knock(&mut world, wrong, b"no");
+    let question = world.server.poll_token_question().unwrap();
+    world.server.handle_token_answer(world.now, question.id, Err("banned".into()));
+    world.turn();
+    assert_eq!(world.fakes[wrong].refused, Some(LoginRefusal::Token { reason: "banned".into() }));
+    let late = world.add(2, "203.0.113.2:4000");
+    knock(&mut world, late, b"yes");
+    let question = world.server.poll_token_question().unwrap();
+    world.pass(Duration::from_millis(2900));
+    assert_eq!(world.fakes[late].refused, None);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.fakes[late].refused, Some(LoginRefusal::Unchecked));
+    world.server.handle_token_answer(world.now, question.id, Ok(()));
+    assert_eq!(world.server.gauges().sessions, 0, "too late");
 }

@@ -238,3 +238,15 @@ fn listings_page_through_all_rooms_and_leave_other_games_out() {
     }
     assert_eq!(seen, names);
 }
+
+#[test]
+fn a_full_page_of_short_names_can_be_read() {
+    let mut world = World::new();
+    for index in 0..30u8 {
+        let host = world.player(index + 1, &format!("203.0.113.{index}:4000"));
+        world.host(host, named(&format!("room number {index:02}")));
+    }
+    let reader = world.player(200, "198.51.100.1:5000");
+    let page = world.answer(reader, Request::ListRooms { after: None });
+    assert!(matches!(&page, Ok(Response::Rooms { rooms, more: true }) if rooms.len() >= 19), "{page:?}");
+}

@@ -93,6 +93,13 @@ impl ClientHandshake {
         self.nonce[NONCE - 1]
     }
 
+    /// Returns a share from 0 to 1 that is this login's own, another one for each of a few numbers: players who begin at the
+    /// same instant do not go on in step.
+    pub fn share(&self, number: u32) -> f64 {
+        let place = (number as usize % 7) * 2;
+        f64::from(u16::from_le_bytes([self.nonce[place], self.nonce[place + 1]])) / f64::from(u16::MAX)
+    }
+
     /// Returns whether a cookie came already.
     pub fn has_cookie(&self) -> bool {
         !self.offers.is_empty()
@@ -121,7 +128,10 @@ impl ClientHandshake {
         match kind {
             Kind::Refuse => match take::<1>(&mut rest).ok_or(Dropped::Malformed)? {
                 [REFUSE_VERSION] => Ok(ClientProgress::RefusedInClear(Refusal::Version { theirs: version })),
-                [REFUSE_BUSY] => Ok(ClientProgress::RefusedInClear(Refusal::Busy)),
+                [REFUSE_BUSY] => {
+                    let [again_s] = take::<1>(&mut rest).ok_or(Dropped::Malformed)?;
+                    Ok(ClientProgress::RefusedInClear(Refusal::Busy { again_s }))
+                }
                 _ => Err(Dropped::Malformed),
             },
             Kind::Cookie => {

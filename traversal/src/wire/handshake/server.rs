@@ -75,12 +75,13 @@ impl ServerHandshake {
         Ok(out)
     }
 
-    /// Refuses a hello in the clear because the server is full or stopping.
-    pub fn refuse_busy(datagram: &[u8]) -> Option<Vec<u8>> {
+    /// Refuses a hello in the clear because the server has too much to do or stops; the player is to ask again after so many
+    /// seconds. None: it is no hello.
+    pub fn refuse_busy(datagram: &[u8], again_s: u8) -> Option<Vec<u8>> {
         let mut rest = datagram;
         let (_, nonce) = parse_header(&mut rest)?;
         let mut out = header(Kind::Refuse, &nonce);
-        out.push(REFUSE_BUSY);
+        out.extend_from_slice(&[REFUSE_BUSY, again_s]);
         (out.len() <= datagram.len()).then_some(out)
     }
 

@@ -106,6 +106,11 @@ pub enum LoginRefusal {
     /// The server is about to stop.
     #[error("the lobby server is stopping; try again in a minute")]
     Stopping,
+    /// The operator's token check has not come to a result in time.
+    #[error(
+        "the lobby server could not have your token checked; its login service does not answer; try again later"
+    )]
+    Unchecked,
 }
 
 /// The server answers a login with this.

@@ -254,6 +254,7 @@ fn logins(all: &mut Samples) {
     all.put(LoginRefusal::Malformed { what: "name".into() });
     all.put(LoginRefusal::Full);
     all.put(LoginRefusal::Stopping);
+    all.put(LoginRefusal::Unchecked);
 }
 
 fn to_server(all: &mut Samples) {
