@@ -1,5 +1,6 @@
 //! `natlab load` has real players do what it says, and tells what came of it.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use std::process::{Command, Output};
 

@@ -83,12 +83,15 @@ fn number_of(address: SocketAddr) -> usize {
     usize::from(high - 113) * 250 + usize::from(low - 1)
 }
 
+/// A datagram: for which player (none: for the server), from where, and what it says.
+type UnderWay = (Option<usize>, SocketAddr, Vec<u8>);
+
 struct Scene {
     now: Instant,
     server: Slow,
     players: Vec<Player>,
     /// What is under way: to the server, or to this player.
-    wire: BTreeMap<(Instant, u64), (Option<usize>, SocketAddr, Vec<u8>)>,
+    wire: BTreeMap<(Instant, u64), UnderWay>,
     sent: u64,
     /// When each player is to be woken, in order and by player.
     timetable: BTreeSet<(Instant, usize)>,
