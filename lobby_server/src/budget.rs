@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn other_budgets_count_what_was_used_before() {
+        let mut budget = budget();
+        budget.set_time(SILVESTER);
+        budget.spend("small", 100);
+        let more = RelayBudget { day: Some(150), month: None };
+        let games = [("small".to_owned(), more), ("new".to_owned(), more)].into();
+        budget.set(RelayBudgets { games, ..RelayBudgets::default() });
+        assert_eq!((budget.used_up("small"), budget.used_up("new")), (None, None));
+        budget.spend("small", 50);
+        assert_eq!((budget.used_up("small"), budget.used_up("new")), (Some(UsedUp::Game), None));
+    }
+
+    #[test]
     fn a_restart_goes_on_where_it_was_and_forgets_what_is_of_another_month() {
         let mut before = budget();
         before.set_time(SILVESTER);

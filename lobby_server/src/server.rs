@@ -267,7 +267,7 @@ impl Server {
         self.cx.now = now;
         self.cx.counters.datagrams_in += 1;
         self.cx.counters.bytes_in += newcomer.datagram.len() as u64;
-        self.cx.counters.limited += 1;
+        self.cx.counters.limit(Refusal::HelloBusy);
         let route = Route { socket: newcomer.socket, asked: newcomer.asked, peer: newcomer.from };
         if usize::from(route.socket.0) < self.cx.sockets.len() && route.peer.port() != 0 {
             self.cx.incoming = Incoming { bytes: newcomer.datagram.len(), proven: None };
@@ -280,6 +280,7 @@ impl Server {
     pub fn count_left_out(&mut self, count: u64) {
         self.cx.counters.datagrams_in += count;
         self.cx.counters.limited += count;
+        self.cx.counters.refusals.count_many(Refusal::HelloBusy, count);
     }
 
     fn dispatch(&mut self, route: Route, datagram: &[u8]) {

@@ -56,6 +56,8 @@ refusals! {
     LoginRate = ("login", "rate"),
     /// The first datagram of a login: its address sends more of them than it may.
     HelloRate = ("hello", "rate"),
+    /// The first datagram of a login: more come than can be served beside the players who are logged in.
+    HelloBusy = ("hello", "busy"),
     /// A session that moved stays where it was: the new address has `max_sessions_per_address` players.
     MoveAddressFull = ("move", "address-full"),
     /// A room, or a quick match: there are `max_rooms` rooms.
@@ -126,7 +128,12 @@ impl Default for Refusals {
 impl Refusals {
     /// Counts one more.
     pub(crate) fn count(&mut self, refusal: Refusal) {
-        self.0[refusal as usize] += 1;
+        self.count_many(refusal, 1);
+    }
+
+    /// Counts this many more.
+    pub(crate) fn count_many(&mut self, refusal: Refusal, count: u64) {
+        self.0[refusal as usize] += count;
     }
 
     /// Adds those of somebody else.

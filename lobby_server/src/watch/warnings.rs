@@ -100,7 +100,7 @@ impl Warnings {
                     what = refusal.what(),
                     reason = refusal.reason(),
                     refused,
-                    "players were refused because a limit is reached; {setting}"
+                    "players were refused: {setting}"
                 );
             }
         }
@@ -162,6 +162,9 @@ fn setting(refusal: Refusal) -> Option<&'static str> {
         Refusal::LoginFull => "raise max_sessions, or start another server",
         Refusal::LoginAddressFull | Refusal::MoveAddressFull => {
             "raise max_sessions_per_address, if many players are behind one address"
+        }
+        Refusal::HelloBusy => {
+            "more want to log in at once than it can serve: give it more processor, or start another server"
         }
         Refusal::RoomsFull => "raise max_rooms",
         Refusal::RoomsOfAddress => "raise max_rooms_per_address, if many players are behind one address",

@@ -190,20 +190,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_takes_nobody_is_asked_after_the_others_of_its_family() {
-        let servers =
-            |texts: &[&str]| -> Vec<SocketAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
-        let mut link = ServerLink::new(&crate::AgentConfig::default());
-        link.servers = servers(&["198.51.100.1:1", "[2001:db8::1]:1", "198.51.100.2:1"]);
-        link.prefer_others("198.51.100.1:1".parse().unwrap());
-        assert_eq!(link.servers, servers(&["198.51.100.2:1", "[2001:db8::1]:1", "198.51.100.1:1"]));
-        // One server with both families is measured in IPv4 as before.
-        link.servers = servers(&["198.51.100.1:1", "[2001:db8::1]:1"]);
-        link.prefer_others("198.51.100.1:1".parse().unwrap());
-        assert_eq!(link.servers, servers(&["198.51.100.1:1", "[2001:db8::1]:1"]));
-    }
-
-    #[test]
     fn probes_go_where_the_server_is_reached_and_nowhere_where_a_proxy_is_before_it() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let reached = |targets: &[&str], server: &str, observed: &str, local: &str| -> Vec<String> {
