@@ -5,6 +5,7 @@ mod arena_map;
 mod body;
 mod bolt;
 mod course;
+mod names;
 mod simulation;
 #[cfg(test)]
 mod simulation_tests;
@@ -13,7 +14,8 @@ pub use arena_map::{HALF_SIZE, PILLARS, Pillar, SPAWNS, push_out};
 pub use body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, aim_of, angle_of, step_body};
 pub use bolt::{BOLT_RADIUS, BOLT_SPEED, Bolt};
 pub use course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
-pub use simulation::{MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Player, Simulation, clean_name};
+pub use names::{MAX_NAME, clean_name};
+pub use simulation::{MAX_BOLTS, MAX_HEALTH, MAX_PLAYERS, Player, Simulation};
 
 /// The simulation takes so many steps a second.
 pub const TICK_HZ: u32 = 60;

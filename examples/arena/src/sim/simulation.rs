@@ -3,19 +3,16 @@
 use std::collections::BTreeMap;
 
 use bevy::math::Vec2;
-use bevy_traversal::text::{NAME, Rule};
 
 use super::arena_map::{HALF_SIZE, SPAWNS, push_out};
 use super::body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, angle_of, step_body};
 use super::bolt::{BOLT_RADIUS, Bolt};
 use super::course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
+use super::names::{clean_name, unlike};
 use super::ticks;
-use crate::scene::BOT;
 
 /// So many players fit into a match.
 pub const MAX_PLAYERS: usize = 8;
-/// A name has so many bytes at the most.
-pub const MAX_NAME: usize = 24;
 /// So many shots are in flight at the most: they fit into one datagram with everything else.
 pub const MAX_BOLTS: usize = 48;
 /// A fresh player has so much health.
@@ -86,12 +83,6 @@ pub struct Simulation {
     random: fastrand::Rng,
 }
 
-/// Returns a name fit to be shown: it has nothing that steers or hides, is bounded, and never empty.
-pub fn clean_name(name: &str) -> String {
-    let clean = Rule { bytes: MAX_NAME, ..NAME }.clean(name);
-    if clean.is_empty() { String::from("player") } else { clean }
-}
-
 impl Simulation {
     /// Returns an empty arena.
     pub fn new(rules: Rules, seed: u64) -> Self {
@@ -144,7 +135,7 @@ impl Simulation {
     /// Lets a player in; none when the arena is full.
     pub fn join(&mut self, name: &str) -> Option<PlayerSlot> {
         let slot = (0..MAX_PLAYERS as u8).find(|slot| !self.players.contains_key(slot))?;
-        let name = self.unlike_others(clean_name(name));
+        let name = unlike(clean_name(name), |name| self.players.values().any(|player| player.name == name));
         let player = Player {
             name: name.clone(),
             body: Body::standing(SPAWNS[usize::from(slot)]),
@@ -160,26 +151,6 @@ impl Simulation {
         self.players.insert(slot, player);
         self.events.push(GameEvent::Joined { player: slot, name });
         Some(slot)
-    }
-
-    /// Returns a name that nobody else has: a second Ann is "Ann 2".
-    fn unlike_others(&self, name: String) -> String {
-        let taken = |name: &str| self.players.values().any(|player| player.name == name);
-        if !taken(&name) {
-            return name;
-        }
-        // What marks computer players stays at the end.
-        let (own, bot) = name.strip_suffix(BOT).map_or((name.as_str(), ""), |own| (own, BOT));
-        let numbered = (2..).map(|number| {
-            let tail = format!(" {number}{bot}");
-            let mut own = own.to_owned();
-            while own.len() + tail.len() > MAX_NAME {
-                own.pop();
-            }
-            own.trim_end().to_owned() + &tail
-        });
-        // There are never as many players as numbers to try.
-        numbered.take(MAX_PLAYERS + 1).find(|name| !taken(name)).unwrap_or(name)
     }
 
     /// Takes a player out.

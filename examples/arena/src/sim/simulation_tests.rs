@@ -1,8 +1,8 @@
 use bevy::math::Vec2;
 
-use super::simulation::{MAX_HEALTH, Simulation, clean_name};
 use super::{
-    Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_NAME, MAX_PLAYERS, Phase, Pickup, PickupKind, Rules, TICK_HZ,
+    Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Phase, Pickup, PickupKind,
+    Rules, Simulation, TICK_HZ, clean_name,
 };
 
 fn fight(rules: Rules) -> Simulation {
