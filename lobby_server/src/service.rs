@@ -83,7 +83,7 @@ fn serve_until(
         Err(_) => (cli.flags.log_json, "info"),
     };
     let log = Log::start(output, json, filter).map_err(|error| error as Box<dyn std::error::Error>)?;
-    let result = settings.map_err(Into::into).and_then(|settings| {
+    let result = settings.map_err(Box::<dyn std::error::Error>::from).and_then(|settings| {
         let key_file = key_file(&settings)?;
         let bound = bind(settings, &key_file, log.losses())?;
         tracing::info!("{}", ready(&bound));

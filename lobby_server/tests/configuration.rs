@@ -2,9 +2,11 @@
 //! while the server runs.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+#[cfg(unix)]
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Output;
+#[cfg(unix)]
 use std::time::{Duration, Instant};
 
 use test_support::server::{Player, Running, get, program};
