@@ -204,7 +204,7 @@ fn a_windows_service_serves_until_it_is_stopped_and_tells_its_players() {
     assert!(service.manager("net", &["stop", Service::NAME]));
     lobby.program.line("the end", 20.0, |line| line == "stopped");
     let gone = host.event("lobby_failed", 5.0);
-    assert!(gone.to_string().contains("the lobby server stops"), "{gone}: it was told");
+    assert!(gone.to_string().contains("its operator has ended it"), "{gone}: it was told");
 }
 
 /// Returns the address of somebody who passes TCP on to a server. Nothing listens at its UDP port.
