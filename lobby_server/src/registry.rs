@@ -1,13 +1,31 @@
-//! What servers know together: which rooms there are and which node holds them.
+//! What nodes know together: which rooms there are, which node holds each of them, and where players are.
 //!
-//! The core treats the registry as an effect: a [`RegistryCommand`] goes out, its [`RegistryReply`] comes in
-//! later. [`MemoryRegistry`] answers at once.
+//! The core treats the registry as an effect: a [`RegistryCommand`] goes out, its [`RegistryReply`] comes in later, and what
+//! the registry has to say without being asked comes in as a [`RegistryNote`]. [`MemoryRegistry`] answers at once.
+//!
+//! A room lives at one node, and so do all players who are in it: a player who asks another node for it is sent there.
 
-use std::collections::BTreeMap;
+mod memory;
+mod store;
+#[cfg(test)]
+mod tests;
 
-use traversal_core::id::RoomId;
-use traversal_core::text::{fold, look};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
+
+pub use memory::MemoryRegistry;
+
+/// A node tells the registry so often that it is there.
+pub const BEAT: Duration = Duration::from_secs(1);
+/// A node that has not told for so long is perhaps gone: nobody is sent there, and nothing of it is taken over yet.
+pub const DOUBT: Duration = Duration::from_millis(2500);
+/// A node that has not told for so long is gone: another one may take up its rooms with those who were in them.
+pub const LEASE: Duration = Duration::from_secs(4);
+/// The names and codes of a node that is gone are kept for those who were in its rooms for so long after that.
+pub const RESERVED: Duration = Duration::from_secs(30);
 
 /// This numbers a command; its reply bears the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +45,30 @@ pub struct RegistryCommand {
 pub struct RoomLocation {
     /// This is the node that holds it; 0 where there is only one.
     pub node: u64,
-    /// The room has this id on that node.
+    /// The room has this id there.
     pub room: RoomId,
+}
+
+/// This is a room of another node, and where players log in there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSite {
+    /// This is the node that holds the room, and the room's id.
+    pub location: RoomLocation,
+    /// Players log in to the node at these addresses; none: the registry knows of none, or it is the node that asks.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// This is a node as the others know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSite {
+    /// The node has this number, which it drew at its start; 0 where there is only one.
+    pub node: u64,
+    /// Players log in at these addresses: one for each family that it serves.
+    pub addresses: Vec<SocketAddr>,
+    /// So many players are logged in.
+    pub players: u32,
+    /// It takes nobody in any more.
+    pub draining: bool,
 }
 
 /// This is a room as all nodes know it.
@@ -36,6 +76,8 @@ pub struct RoomLocation {
 pub struct RoomRecord {
     /// This is the node that holds the room, and the room's id there.
     pub location: RoomLocation,
+    /// The room has had so many hosts before the present one: who comes with an older ticket was replaced.
+    pub epoch: u32,
     /// The room belongs to this game; each game has names and codes of its own.
     pub game: String,
     /// This says whether listings show the room.
@@ -48,11 +90,13 @@ pub struct RoomRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistryOperation {
-    /// This claims a new room, if its name and code are free. Reply: `Claimed`, `NameTaken` or `CodeTaken`.
+    /// This claims a room, new or taken up by a ticket, if its name and code are free. The reply is `Claimed`, `NameTaken` or
+    /// `CodeTaken`; where the registry knows this very room, `Held`, `Stale` or `Moving`.
     Claim(RoomRecord),
-    /// This gives new numbers for a room that is there. Reply: `Done`.
+    /// This gives new numbers for a room that is there. The reply is `Done`. Where another node has it by now, a
+    /// [`RegistryNote::RoomLost`] follows.
     Update(RoomRecord),
-    /// The room is gone. Reply: `Done`.
+    /// The room is gone. The reply is `Done`.
     Release {
         /// The room belongs to this game.
         game: String,
@@ -61,7 +105,7 @@ pub enum RegistryOperation {
         /// The room has this name.
         name: String,
     },
-    /// This asks where a room is. Reply: `Found`.
+    /// This asks where a room is. The reply is `Found` or `Moving`.
     Find {
         /// The room belongs to this game.
         game: String,
@@ -77,6 +121,11 @@ pub enum RegistryOperation {
         /// The page has at most so many rooms.
         limit: usize,
     },
+    /// A player has logged in at this node. The reply is `Done`; the node where it was before hears of it
+    /// ([`RegistryNote::PlayerElsewhere`]).
+    Arrive(PlayerId),
+    /// A player has left this node. The reply is `Done`. Where it has arrived at another node since, nothing changes.
+    Depart(PlayerId),
 }
 
 /// The registry answers a [`RegistryOperation`] with this.
@@ -89,10 +138,19 @@ pub enum RegistryReply {
     NameTaken(RoomLocation),
     /// Another room has the code.
     CodeTaken,
+    /// The very room is at another node, which is there.
+    Held(RoomSite),
+    /// The very room had a later host than this claim says.
+    Stale {
+        /// The latest host hosted in this epoch.
+        epoch: u32,
+    },
+    /// The room's node is perhaps gone: in some seconds the room is there again, or free.
+    Moving,
     /// The command was carried out.
     Done,
     /// This says where the room is; `None`: there is no such room.
-    Found(Option<RoomLocation>),
+    Found(Option<RoomSite>),
     /// This is a page of a listing.
     Rooms {
         /// These are the rooms of the page, in the order of their names.
@@ -100,6 +158,23 @@ pub enum RegistryReply {
         /// There are more after the last one.
         more: bool,
     },
+}
+
+/// The registry says this to a node without being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistryNote {
+    /// These other nodes are there.
+    Nodes(Vec<NodeSite>),
+    /// Another node has this room; none is known: the registry lost it, and so does the node.
+    RoomLost {
+        /// The room has this id.
+        room: RoomId,
+        /// The room is there now.
+        site: Option<RoomSite>,
+    },
+    /// The player has logged in at another node.
+    PlayerElsewhere(PlayerId),
 }
 
 /// The registry did not do it: not reachable, or broken.
@@ -118,208 +193,4 @@ pub(crate) fn code_key(code: &str) -> String {
             other => other,
         })
         .collect()
-}
-
-/// This is the registry of a single node.
-#[derive(Debug, Default)]
-pub struct MemoryRegistry {
-    /// The rooms stand here by game and name, in the order of a list.
-    rooms: BTreeMap<(String, String), RoomRecord>,
-    /// These say what the names look like, each of which there is once, and the names.
-    looks: BTreeMap<(String, String), String>,
-    /// Game and code lead to the name.
-    codes: BTreeMap<(String, String), String>,
-}
-
-impl MemoryRegistry {
-    /// Makes a registry without rooms.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Carries out an operation at once.
-    pub fn handle(&mut self, operation: RegistryOperation) -> RegistryReply {
-        match operation {
-            RegistryOperation::Claim(record) => self.claim(record),
-            RegistryOperation::Update(record) => {
-                let key = (record.game.clone(), fold(&record.summary.name));
-                if let Some(known) = self.rooms.get_mut(&key)
-                    && known.location == record.location
-                {
-                    *known = record;
-                }
-                RegistryReply::Done
-            }
-            RegistryOperation::Release { game, location, name } => {
-                let key = (game.clone(), fold(&name));
-                if self.rooms.get(&key).is_some_and(|record| record.location == location)
-                    && let Some(record) = self.rooms.remove(&key)
-                {
-                    self.looks.remove(&(game.clone(), look(&record.summary.name)));
-                    self.codes.remove(&(game, code_key(&record.summary.code)));
-                }
-                RegistryReply::Done
-            }
-            RegistryOperation::Find { game, target } => {
-                let name = match target {
-                    RoomTarget::Name(name) => self.looks.get(&(game.clone(), look(&name))).cloned(),
-                    RoomTarget::Code(code) => self.codes.get(&(game.clone(), code_key(&code))).cloned(),
-                };
-                let record = name.and_then(|name| self.rooms.get(&(game, name)));
-                RegistryReply::Found(record.map(|record| record.location))
-            }
-            RegistryOperation::List { game, after, limit } => self.list(game, after, limit),
-        }
-    }
-
-    fn claim(&mut self, record: RoomRecord) -> RegistryReply {
-        let key = (record.game.clone(), fold(&record.summary.name));
-        let look = (record.game.clone(), look(&record.summary.name));
-        let code = (record.game.clone(), code_key(&record.summary.code));
-        if let Some(name) = self.looks.get(&look)
-            && let Some(known) = self.rooms.get(&(record.game.clone(), name.clone()))
-        {
-            return RegistryReply::NameTaken(known.location);
-        }
-        if self.codes.contains_key(&code) {
-            return RegistryReply::CodeTaken;
-        }
-        self.codes.insert(code, key.1.clone());
-        self.looks.insert(look, key.1.clone());
-        self.rooms.insert(key, record);
-        RegistryReply::Claimed
-    }
-
-    fn list(&self, game: String, after: Option<String>, limit: usize) -> RegistryReply {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        let start = match after {
-            Some(after) => Excluded((game.clone(), fold(&after))),
-            None => Included((game.clone(), String::new())),
-        };
-        let mut found = self
-            .rooms
-            .range((start, Unbounded))
-            .take_while(|((its_game, _), _)| *its_game == game)
-            .filter(|(_, record)| record.public)
-            .map(|(_, record)| record.summary.clone());
-        let rooms: Vec<RoomSummary> = found.by_ref().take(limit).collect();
-        let more = found.next().is_some();
-        RegistryReply::Rooms { rooms, more }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(game: &str, name: &str, code: &str, room: u64) -> RoomRecord {
-        RoomRecord {
-            location: RoomLocation { node: 0, room: RoomId(room) },
-            game: game.into(),
-            public: true,
-            summary: RoomSummary {
-                name: name.into(),
-                code: code.into(),
-                host_name: "h".into(),
-                members: 1,
-                capacity: 8,
-                password: false,
-                metadata: BTreeMap::new(),
-            },
-        }
-    }
-
-    #[test]
-    fn names_are_unique_per_game_whatever_their_case() {
-        let mut registry = MemoryRegistry::new();
-        assert_eq!(
-            registry.handle(RegistryOperation::Claim(record("g", "Room", "AAAAAA", 1))),
-            RegistryReply::Claimed
-        );
-        let taken = registry.handle(RegistryOperation::Claim(record("g", "rOOM ", "BBBBBB", 2)));
-        assert_eq!(taken, RegistryReply::NameTaken(RoomLocation { node: 0, room: RoomId(1) }));
-        let code = registry.handle(RegistryOperation::Claim(record("g", "other", "aaaaaa", 3)));
-        assert_eq!(code, RegistryReply::CodeTaken);
-        let elsewhere = registry.handle(RegistryOperation::Claim(record("h", "room", "AAAAAA", 4)));
-        assert_eq!(elsewhere, RegistryReply::Claimed);
-        let find = |registry: &mut MemoryRegistry, target| {
-            registry.handle(RegistryOperation::Find { game: "g".into(), target })
-        };
-        let by_code = find(&mut registry, RoomTarget::Code(" aaa-aaa ".into()));
-        assert_eq!(by_code, RegistryReply::Found(Some(RoomLocation { node: 0, room: RoomId(1) })));
-        registry.handle(RegistryOperation::Release {
-            game: "g".into(),
-            location: RoomLocation { node: 0, room: RoomId(1) },
-            name: "Room".into(),
-        });
-        assert_eq!(find(&mut registry, RoomTarget::Name("room".into())), RegistryReply::Found(None));
-        assert_eq!(find(&mut registry, RoomTarget::Code("AAAAAA".into())), RegistryReply::Found(None));
-    }
-
-    #[test]
-    fn names_that_look_the_same_are_one_room() {
-        let mut registry = MemoryRegistry::new();
-        let mut claim = |name: &str, room: u64| {
-            registry.handle(RegistryOperation::Claim(record("g", name, &format!("CODE{room:02}"), room)))
-        };
-        assert_eq!(claim("Café", 1), RegistryReply::Claimed);
-        assert_eq!(claim("paypal 10", 2), RegistryReply::Claimed);
-        let taken = |room| RegistryReply::NameTaken(RoomLocation { node: 0, room: RoomId(room) });
-        // Another normal form, full-width letters, a space of another width, Cyrillic letters, l and O for 1 and 0.
-        for (name, room) in [
-            ("Cafe\u{301}", 1),
-            ("ｃａｆé", 1),
-            ("paypal\u{a0}\u{2003}10", 2),
-            ("\u{440}\u{430}\u{443}pal 10", 2),
-            ("paypal lO", 2),
-        ] {
-            assert_eq!(claim(name, 9), taken(room), "{name}");
-        }
-        assert_eq!(claim("paypal 11", 3), RegistryReply::Claimed);
-        let find =
-            RegistryOperation::Find { game: "g".into(), target: RoomTarget::Name("CAFE\u{301}".into()) };
-        let found = RegistryReply::Found(Some(RoomLocation { node: 0, room: RoomId(1) }));
-        assert_eq!(registry.handle(find), found);
-        let location = RoomLocation { node: 0, room: RoomId(1) };
-        registry.handle(RegistryOperation::Release { game: "g".into(), location, name: "Café".into() });
-        let again = registry.handle(RegistryOperation::Claim(record("g", "Cafe\u{301}", "CODE09", 9)));
-        assert_eq!(again, RegistryReply::Claimed);
-    }
-
-    #[test]
-    fn a_release_of_somebody_elses_room_does_nothing() {
-        let mut registry = MemoryRegistry::new();
-        registry.handle(RegistryOperation::Claim(record("g", "r", "AAAAAA", 1)));
-        registry.handle(RegistryOperation::Release {
-            game: "g".into(),
-            location: RoomLocation { node: 0, room: RoomId(2) },
-            name: "r".into(),
-        });
-        let again = registry.handle(RegistryOperation::Claim(record("g", "r", "BBBBBB", 3)));
-        assert!(matches!(again, RegistryReply::NameTaken(_)));
-    }
-
-    #[test]
-    fn listings_go_by_pages_and_leave_private_rooms_out() {
-        let mut registry = MemoryRegistry::new();
-        for (index, name) in ["d", "B", "a", "c", "x"].iter().enumerate() {
-            let mut room = record("g", name, &format!("CODE{index:02}"), index as u64);
-            room.public = *name != "c";
-            registry.handle(RegistryOperation::Claim(room));
-        }
-        registry.handle(RegistryOperation::Claim(record("f", "a", "CODE00", 9)));
-        registry.handle(RegistryOperation::Claim(record("h", "a", "CODE00", 9)));
-        let mut seen = Vec::new();
-        let mut after = None;
-        loop {
-            let list = RegistryOperation::List { game: "g".into(), after: after.clone(), limit: 2 };
-            let RegistryReply::Rooms { rooms, more } = registry.handle(list) else { panic!("a page") };
-            seen.extend(rooms.iter().map(|room| room.name.clone()));
-            after = seen.last().cloned();
-            if !more {
-                break;
-            }
-        }
-        assert_eq!(seen, ["a", "B", "d", "x"]);
-    }
 }

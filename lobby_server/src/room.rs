@@ -190,6 +190,7 @@ impl Room {
     pub(crate) fn record(&self, node: u64) -> RoomRecord {
         RoomRecord {
             location: self.location(node),
+            epoch: self.epoch,
             game: self.setup.game.clone(),
             public: self.setup.options.public,
             summary: RoomSummary {

@@ -379,7 +379,7 @@ impl Server {
     /// Answers all that waits for the registry out of one in memory. For drivers without another.
     pub fn turn_registry(&mut self, now: Instant, registry: &mut MemoryRegistry) {
         while let Some(command) = self.poll_registry() {
-            let reply = registry.handle(command.operation);
+            let reply = registry.handle(now, self.cx.config.node, command.operation);
             self.handle_registry_reply(now, command.id, Ok(reply));
         }
     }

@@ -94,7 +94,7 @@ impl Lobby {
         let mut asked = false;
         while let Some(command) = self.server.poll_registry() {
             asked = true;
-            let reply = self.registry.handle(command.operation);
+            let reply = self.registry.handle(now, 0, command.operation);
             self.server.handle_registry_reply(now, command.id, Ok(reply));
         }
         while let Some(transmit) = self.server.poll_transmit() {

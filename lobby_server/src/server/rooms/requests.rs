@@ -126,10 +126,10 @@ impl Rooms {
                 }
             }
             (Pending::Claim(claim), Ok(RegistryReply::CodeTaken)) => self.redraw(others, claim),
-            (Pending::Find(wish), Ok(RegistryReply::Found(Some(location))))
-                if location.node == others.cx.config.node =>
+            (Pending::Find(wish), Ok(RegistryReply::Found(Some(site))))
+                if site.location.node == others.cx.config.node =>
             {
-                self.enter(others, Entry::new(wish, location.room));
+                self.enter(others, Entry::new(wish, site.location.room));
             }
             (Pending::Find(wish), Ok(RegistryReply::Found(_))) => {
                 others.respond(wish.asker, Err(RequestError::NoSuchRoom));

@@ -1,0 +1,317 @@
+//! What the registry promises, whichever it is.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn record(game: &str, name: &str, code: &str, room: u64) -> RoomRecord {
+    RoomRecord {
+        location: RoomLocation { node: 1, room: RoomId(room) },
+        epoch: 0,
+        game: game.into(),
+        public: true,
+        summary: RoomSummary {
+            name: name.into(),
+            code: code.into(),
+            host_name: "h".into(),
+            members: 1,
+            capacity: 8,
+            password: false,
+            metadata: BTreeMap::new(),
+        },
+    }
+}
+
+/// This is a registry whose time a test makes pass.
+pub(super) trait Rig {
+    fn handle(&mut self, node: u64, operation: RegistryOperation) -> RegistryReply;
+    fn beat(&mut self, site: NodeSite);
+    fn notes(&mut self, node: u64) -> Vec<RegistryNote>;
+    fn pass(&mut self, time: Duration);
+}
+
+struct InMemory {
+    now: Instant,
+    registry: MemoryRegistry,
+}
+
+impl Rig for InMemory {
+    fn handle(&mut self, node: u64, operation: RegistryOperation) -> RegistryReply {
+        self.registry.handle(self.now, node, operation)
+    }
+
+    fn beat(&mut self, site: NodeSite) {
+        self.registry.beat(self.now, site);
+    }
+
+    fn notes(&mut self, node: u64) -> Vec<RegistryNote> {
+        self.registry.notes(node)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+}
+
+/// A promise of every registry.
+pub(super) type Promise = fn(&mut dyn Rig);
+
+/// These are all promises, with their names.
+pub(super) const PROMISES: [(&str, Promise); 8] = [
+    ("names_are_unique_per_game_whatever_their_case", names_are_unique_per_game_whatever_their_case),
+    ("names_that_look_the_same_are_one_room", names_that_look_the_same_are_one_room),
+    ("a_release_of_somebody_elses_room_does_nothing", a_release_of_somebody_elses_room_does_nothing),
+    ("listings_go_by_pages_and_leave_private_rooms_out", listings_go_by_pages_and_leave_private_rooms_out),
+    (
+        "a_room_is_found_from_another_node_while_its_own_is_there",
+        a_room_is_found_from_another_node_while_its_own_is_there,
+    ),
+    (
+        "a_room_of_a_node_that_is_gone_goes_to_those_who_were_in_it",
+        a_room_of_a_node_that_is_gone_goes_to_those_who_were_in_it,
+    ),
+    ("names_of_a_node_that_is_gone_are_free_in_the_end", names_of_a_node_that_is_gone_are_free_in_the_end),
+    (
+        "a_node_hears_of_the_others_and_of_players_who_went_there",
+        a_node_hears_of_the_others_and_of_players_who_went_there,
+    ),
+];
+
+#[test]
+fn the_registry_in_memory_keeps_its_promises() {
+    for (name, promise) in PROMISES {
+        eprintln!("{name}");
+        promise(&mut InMemory { now: Instant::now(), registry: MemoryRegistry::new() });
+    }
+}
+
+/// Returns where a room of the asking node is.
+fn own(room: u64) -> RoomSite {
+    RoomSite { location: RoomLocation { node: 1, room: RoomId(room) }, addresses: Vec::new() }
+}
+
+fn node(node: u64) -> NodeSite {
+    let addresses = vec![SocketAddr::from(([198, 51, 100, node as u8], 3478))];
+    NodeSite { node, addresses, players: 3, draining: false }
+}
+
+/// Returns where a room of this node is, for the others.
+fn site_of(its_node: u64, room: u64) -> RoomSite {
+    let location = RoomLocation { node: its_node, room: RoomId(room) };
+    RoomSite { location, addresses: node(its_node).addresses }
+}
+
+fn of_node(its_node: u64, record: RoomRecord) -> RoomRecord {
+    RoomRecord { location: RoomLocation { node: its_node, ..record.location }, ..record }
+}
+
+fn find_code(registry: &mut dyn Rig, asker: u64, code: &str) -> RegistryReply {
+    let target = RoomTarget::Code(code.into());
+    registry.handle(asker, RegistryOperation::Find { game: "g".into(), target })
+}
+
+fn listed(registry: &mut dyn Rig, asker: u64) -> Vec<String> {
+    let list = RegistryOperation::List { game: "g".into(), after: None, limit: 9 };
+    let RegistryReply::Rooms { rooms, .. } = registry.handle(asker, list) else { panic!("a page") };
+    rooms.into_iter().map(|room| room.name).collect()
+}
+
+fn others(registry: &mut dyn Rig, asker: u64) -> Vec<u64> {
+    let mut others = Vec::new();
+    for note in registry.notes(asker) {
+        if let RegistryNote::Nodes(nodes) = note {
+            others = nodes.into_iter().map(|site| site.node).collect();
+        }
+    }
+    others
+}
+
+fn names_are_unique_per_game_whatever_their_case(registry: &mut dyn Rig) {
+    assert_eq!(
+        registry.handle(1, RegistryOperation::Claim(record("g", "Room", "AAAAAA", 1))),
+        RegistryReply::Claimed
+    );
+    let taken = registry.handle(1, RegistryOperation::Claim(record("g", "rOOM ", "BBBBBB", 2)));
+    assert_eq!(taken, RegistryReply::NameTaken(RoomLocation { node: 1, room: RoomId(1) }));
+    let code = registry.handle(1, RegistryOperation::Claim(record("g", "other", "aaaaaa", 3)));
+    assert_eq!(code, RegistryReply::CodeTaken);
+    let elsewhere = registry.handle(1, RegistryOperation::Claim(record("h", "room", "AAAAAA", 4)));
+    assert_eq!(elsewhere, RegistryReply::Claimed);
+    let find = |registry: &mut dyn Rig, target| {
+        registry.handle(1, RegistryOperation::Find { game: "g".into(), target })
+    };
+    let by_code = find(registry, RoomTarget::Code(" aaa-aaa ".into()));
+    assert_eq!(by_code, RegistryReply::Found(Some(own(1))));
+    registry.handle(
+        1,
+        RegistryOperation::Release {
+            game: "g".into(),
+            location: RoomLocation { node: 1, room: RoomId(1) },
+            name: "Room".into(),
+        },
+    );
+    assert_eq!(find(registry, RoomTarget::Name("room".into())), RegistryReply::Found(None));
+    assert_eq!(find(registry, RoomTarget::Code("AAAAAA".into())), RegistryReply::Found(None));
+}
+
+fn names_that_look_the_same_are_one_room(registry: &mut dyn Rig) {
+    let mut claim = |name: &str, room: u64| {
+        registry.handle(1, RegistryOperation::Claim(record("g", name, &format!("CODE{room:02}"), room)))
+    };
+    assert_eq!(claim("Café", 1), RegistryReply::Claimed);
+    assert_eq!(claim("paypal 10", 2), RegistryReply::Claimed);
+    let taken = |room| RegistryReply::NameTaken(RoomLocation { node: 1, room: RoomId(room) });
+    // Another normal form, full-width letters, a space of another width, Cyrillic letters, l and O for 1 and 0.
+    for (name, room) in [
+        ("Cafe\u{301}", 1),
+        ("ｃａｆé", 1),
+        ("paypal\u{a0}\u{2003}10", 2),
+        ("\u{440}\u{430}\u{443}pal 10", 2),
+        ("paypal lO", 2),
+    ] {
+        assert_eq!(claim(name, 9), taken(room), "{name}");
+    }
+    assert_eq!(claim("paypal 11", 3), RegistryReply::Claimed);
+    let find = RegistryOperation::Find { game: "g".into(), target: RoomTarget::Name("CAFE\u{301}".into()) };
+    let found = RegistryReply::Found(Some(own(1)));
+    assert_eq!(registry.handle(1, find), found);
+    let location = RoomLocation { node: 1, room: RoomId(1) };
+    registry.handle(1, RegistryOperation::Release { game: "g".into(), location, name: "Café".into() });
+    let again = registry.handle(1, RegistryOperation::Claim(record("g", "Cafe\u{301}", "CODE09", 9)));
+    assert_eq!(again, RegistryReply::Claimed);
+}
+
+fn a_release_of_somebody_elses_room_does_nothing(registry: &mut dyn Rig) {
+    registry.handle(1, RegistryOperation::Claim(record("g", "r", "AAAAAA", 1)));
+    registry.handle(
+        1,
+        RegistryOperation::Release {
+            game: "g".into(),
+            location: RoomLocation { node: 1, room: RoomId(2) },
+            name: "r".into(),
+        },
+    );
+    let again = registry.handle(1, RegistryOperation::Claim(record("g", "r", "BBBBBB", 3)));
+    assert!(matches!(again, RegistryReply::NameTaken(_)));
+}
+
+fn listings_go_by_pages_and_leave_private_rooms_out(registry: &mut dyn Rig) {
+    for (index, name) in ["d", "B", "a", "c", "x"].iter().enumerate() {
+        let mut room = record("g", name, &format!("CODE{index:02}"), index as u64);
+        room.public = *name != "c";
+        registry.handle(1, RegistryOperation::Claim(room));
+    }
+    registry.handle(1, RegistryOperation::Claim(record("f", "a", "CODE00", 9)));
+    registry.handle(1, RegistryOperation::Claim(record("h", "a", "CODE00", 9)));
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let list = RegistryOperation::List { game: "g".into(), after: after.clone(), limit: 2 };
+        let RegistryReply::Rooms { rooms, more } = registry.handle(1, list) else { panic!("a page") };
+        seen.extend(rooms.iter().map(|room| room.name.clone()));
+        after = seen.last().cloned();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(seen, ["a", "B", "d", "x"]);
+}
+
+fn a_room_is_found_from_another_node_while_its_own_is_there(registry: &mut dyn Rig) {
+    registry.beat(node(1));
+    registry.beat(node(2));
+    let claim = RegistryOperation::Claim(of_node(2, record("g", "there", "AAAAAA", 7)));
+    assert_eq!(registry.handle(2, claim), RegistryReply::Claimed);
+    assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Found(Some(site_of(2, 7))));
+    assert_eq!(listed(registry, 1), ["there"]);
+    let taken = registry.handle(1, RegistryOperation::Claim(record("g", "there", "BBBBBB", 8)));
+    assert_eq!(taken, RegistryReply::NameTaken(RoomLocation { node: 2, room: RoomId(7) }));
+    let same = registry.handle(1, RegistryOperation::Claim(record("g", "there", "AAAAAA", 7)));
+    assert_eq!(same, RegistryReply::Held(site_of(2, 7)));
+
+    // Silent for a while: nobody is sent there, and nobody takes it.
+    registry.pass(Duration::from_secs(3));
+    registry.beat(node(1));
+    assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Moving);
+    assert!(listed(registry, 1).is_empty());
+    let same = registry.handle(1, RegistryOperation::Claim(record("g", "there", "AAAAAA", 7)));
+    assert_eq!(same, RegistryReply::Moving);
+
+    // It was only slow.
+    registry.beat(node(2));
+    assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Found(Some(site_of(2, 7))));
+}
+
+fn a_room_of_a_node_that_is_gone_goes_to_those_who_were_in_it(registry: &mut dyn Rig) {
+    registry.beat(node(1));
+    registry.beat(node(2));
+    for (name, code, room, epoch) in [("first", "AAAAAA", 7, 3), ("second", "BBBBBB", 8, 3)] {
+        let claim = RoomRecord { epoch, ..of_node(2, record("g", name, code, room)) };
+        assert_eq!(registry.handle(2, RegistryOperation::Claim(claim)), RegistryReply::Claimed);
+    }
+    registry.pass(LEASE + Duration::from_millis(500));
+    registry.beat(node(1));
+    assert_eq!(others(registry, 1), [0; 0]);
+    // Strangers get neither name nor code.
+    let stranger = registry.handle(1, RegistryOperation::Claim(record("g", "first", "CCCCCC", 9)));
+    assert_eq!(stranger, RegistryReply::NameTaken(RoomLocation { node: 2, room: RoomId(7) }));
+    let stranger = registry.handle(1, RegistryOperation::Claim(record("g", "new", "AAAAAA", 9)));
+    assert_eq!(stranger, RegistryReply::CodeTaken);
+    assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Moving);
+    // A host who was replaced does not get it, one of the last members does.
+    let of_epoch = |epoch| RoomRecord { epoch, ..record("g", "first", "AAAAAA", 7) };
+    let old = registry.handle(1, RegistryOperation::Claim(of_epoch(2)));
+    assert_eq!(old, RegistryReply::Stale { epoch: 3 });
+    assert_eq!(registry.handle(1, RegistryOperation::Claim(of_epoch(3))), RegistryReply::Claimed);
+    assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Found(Some(own(7))));
+
+    // The node was cut off, and is back: its room is elsewhere by now, the other one is still its own.
+    registry.beat(node(2));
+    registry.notes(2);
+    for (name, code, room) in [("first", "AAAAAA", 7), ("second", "BBBBBB", 8)] {
+        let update = RoomRecord { epoch: 3, ..of_node(2, record("g", name, code, room)) };
+        assert_eq!(registry.handle(2, RegistryOperation::Update(update)), RegistryReply::Done);
+    }
+    let lost = RegistryNote::RoomLost { room: RoomId(7), site: Some(site_of(1, 7)) };
+    assert_eq!(registry.notes(2), [lost]);
+    let release = RegistryOperation::Release {
+        game: "g".into(),
+        location: RoomLocation { node: 2, room: RoomId(7) },
+        name: "first".into(),
+    };
+    registry.handle(2, release);
+    assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Found(Some(own(7))));
+}
+
+fn names_of_a_node_that_is_gone_are_free_in_the_end(registry: &mut dyn Rig) {
+    registry.beat(node(2));
+    let claim = RegistryOperation::Claim(of_node(2, record("g", "room", "AAAAAA", 7)));
+    assert_eq!(registry.handle(2, claim), RegistryReply::Claimed);
+    registry.pass(LEASE + RESERVED + Duration::from_secs(1));
+    registry.beat(node(1));
+    assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Found(None));
+    let claim = RegistryOperation::Claim(record("g", "room", "AAAAAA", 8));
+    assert_eq!(registry.handle(1, claim), RegistryReply::Claimed);
+}
+
+fn a_node_hears_of_the_others_and_of_players_who_went_there(registry: &mut dyn Rig) {
+    registry.beat(node(1));
+    registry.beat(NodeSite { draining: true, ..node(2) });
+    registry.beat(node(1));
+    let nodes = RegistryNote::Nodes(vec![NodeSite { draining: true, ..node(2) }]);
+    assert_eq!(registry.notes(1), [nodes]);
+    let player = PlayerId([7; 16]);
+    registry.handle(1, RegistryOperation::Arrive(player));
+    registry.handle(1, RegistryOperation::Arrive(player));
+    assert_eq!(registry.notes(1), []);
+    registry.handle(2, RegistryOperation::Arrive(player));
+    assert_eq!(registry.notes(1), [RegistryNote::PlayerElsewhere(player)]);
+    // The former node's word comes late.
+    registry.handle(1, RegistryOperation::Depart(player));
+    registry.handle(1, RegistryOperation::Arrive(player));
+    assert!(registry.notes(2).contains(&RegistryNote::PlayerElsewhere(player)));
+    registry.handle(1, RegistryOperation::Depart(player));
+    registry.handle(2, RegistryOperation::Arrive(player));
+    assert_eq!(registry.notes(1), []);
+}
