@@ -23,6 +23,13 @@ pub(crate) struct QueueKey {
     pub(crate) wanted: QuickMatch,
 }
 
+impl QueueKey {
+    /// Returns a text of this key, which is another one for each key.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        format!("{self:?}").into_bytes()
+    }
+}
+
 /// This says where a player waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
@@ -61,6 +68,14 @@ impl Queues {
 
     pub(crate) fn has(&self, player: PlayerId) -> bool {
         self.places.contains_key(&player)
+    }
+
+    /// Returns the line that a player waits in; none: it does not wait, or is being put together with others.
+    pub(crate) fn line_of(&self, player: PlayerId) -> Option<QueueKey> {
+        match self.places.get(&player) {
+            Some((Place::Waiting(key), _)) => Some(key.clone()),
+            _ => None,
+        }
     }
 
     /// Returns whether nobody else from this address may wait, of whom `limit` may.

@@ -126,6 +126,8 @@ pub enum RegistryOperation {
     Arrive(PlayerId),
     /// A player has left this node. The reply is `Done`. Where it has arrived at another node since, nothing changes.
     Depart(PlayerId),
+    /// This asks at which node a player is. The reply is `At`.
+    Locate(PlayerId),
 }
 
 /// The registry answers a [`RegistryOperation`] with this.
@@ -151,6 +153,8 @@ pub enum RegistryReply {
     Done,
     /// This says where the room is; `None`: there is no such room.
     Found(Option<RoomSite>),
+    /// The player is at this node; `None`: at none.
+    At(Option<u64>),
     /// This is a page of a listing.
     Rooms {
         /// These are the rooms of the page, in the order of their names.
@@ -173,7 +177,7 @@ pub enum RegistryNote {
         /// The room is there now.
         site: Option<RoomSite>,
     },
-    /// The player has logged in at another node.
+    /// The player has logged in at another node. It may be here again since: [`RegistryOperation::Locate`] tells.
     PlayerElsewhere(PlayerId),
 }
 

@@ -13,6 +13,7 @@ mod counters;
 mod dispatch;
 mod games;
 mod matches;
+mod nodes;
 pub(crate) mod operator;
 mod refusals;
 mod rooms;
@@ -344,6 +345,13 @@ impl Server {
             Timer::Lines => rooms.tell_lines(others),
             Timer::Pairs(room) => rooms.pair_up(others, room),
             Timer::SeeOff => self.see_off(),
+            Timer::Moving => rooms.moving_timeout(others),
+            Timer::Alone(player) => rooms.alone_timeout(others, player),
+            Timer::Double(id) => {
+                if rooms.is_double(others, id) {
+                    self.replaced_elsewhere(id);
+                }
+            }
         }
     }
 
@@ -378,9 +386,19 @@ impl Server {
 
     /// Answers all that waits for the registry out of one in memory. For drivers without another.
     pub fn turn_registry(&mut self, now: Instant, registry: &mut MemoryRegistry) {
-        while let Some(command) = self.poll_registry() {
-            let reply = registry.handle(now, self.cx.config.node, command.operation);
-            self.handle_registry_reply(now, command.id, Ok(reply));
+        let node = self.cx.config.node;
+        loop {
+            while let Some(command) = self.poll_registry() {
+                let reply = registry.handle(now, node, command.operation);
+                self.handle_registry_reply(now, command.id, Ok(reply));
+            }
+            let notes = registry.notes(node);
+            if notes.is_empty() {
+                break;
+            }
+            for note in notes {
+                self.handle_registry_note(now, note);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod ends;
 mod family;
+mod nodes;
 mod online;
 mod receiving;
 mod shaking;
@@ -27,6 +28,7 @@ use crate::way::Way;
 use crate::wire::Kind;
 use crate::wire::message::{Farewell, Frame, Login, ToPlayer, ToServer};
 use crate::wire::port_report::PortReport;
+use nodes::Nodes;
 pub(crate) use online::{MatchUse, Online};
 use shaking::Shaking;
 use stream::Stream;
@@ -35,6 +37,10 @@ use stream::Stream;
 #[derive(Debug)]
 pub(crate) struct ServerLink {
     servers: Vec<SocketAddr>,
+    /// The login under way goes to these addresses, in turn.
+    targets: Vec<SocketAddr>,
+    /// These are other nodes of the servers.
+    nodes: Nodes,
     /// This is what is known of the servers' keys, where none is pinned (trust on first use).
     known: Vec<KnownServer>,
     /// This is the key that the server had at addresses of which nothing is known.
@@ -123,6 +129,8 @@ impl ServerLink {
     pub(crate) fn new(config: &AgentConfig) -> Self {
         Self {
             servers: Vec::new(),
+            targets: Vec::new(),
+            nodes: Nodes::default(),
             known: Vec::new(),
             first_key: None,
             state: State::Idle,
@@ -263,6 +271,7 @@ impl ServerLink {
         let reachable = servers.into_iter().filter(|server| env.main.towards(*server).is_some());
         self.servers = interleaved(spread(reachable.collect(), &self.known, env.rng));
         self.first_key = None;
+        self.nodes.forget();
         self.blocked = false;
         self.stream.close(env);
         self.backoff = env.config.relogin_min;
@@ -324,7 +333,8 @@ impl ServerLink {
             local: if relay_only || !env.config.lan { Vec::new() } else { env.local_endpoints() },
             relay_only,
         };
-        let shaking = Shaking::new(env, &self.servers, login, ephemeral, self.blocked);
+        self.targets = self.nodes.targets(env, &self.servers);
+        let shaking = Shaking::new(env, &self.targets, login, ephemeral, self.blocked);
         self.state = State::Shaking(Box::new(shaking));
         self.handle_timeout(env, env.config.keepalive);
     }
@@ -341,7 +351,7 @@ impl ServerLink {
         match (&mut self.state, state) {
             (State::Shaking(shaking), StreamState::Open) => {
                 shaking.stream_open(env, to);
-                shaking.handle_timeout(env, &self.servers, &mut self.stream);
+                shaking.handle_timeout(env, &self.targets, &mut self.stream);
             }
             (State::Shaking(shaking), StreamState::Closed) => shaking.stream_closed(env.now),
             (State::Online(online), StreamState::Open) if online.wants_stream() => {
@@ -381,7 +391,7 @@ impl ServerLink {
                 if shaking.deadline <= env.now {
                     self.timed_out(env);
                 } else {
-                    shaking.handle_timeout(env, &self.servers, &mut self.stream);
+                    shaking.handle_timeout(env, &self.targets, &mut self.stream);
                 }
                 None
             }

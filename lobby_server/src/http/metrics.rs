@@ -195,6 +195,7 @@ impl Metrics {
         put("lobby_wrong_passwords", "Wrong passwords of rooms.", counters.wrong_passwords)?;
         put("lobby_rooms_opened", "Rooms opened.", counters.rooms_opened)?;
         put("lobby_quick_matches", "Quick matches made.", counters.quick_matches)?;
+        put("lobby_sent_elsewhere", "Players sent to another node.", counters.sent_elsewhere)?;
         put("lobby_migrations", "Rooms that got another host.", counters.migrations)?;
         put("lobby_probes", "Probes answered.", counters.probes)?;
         put("lobby_claims", "Port ranges measured by players and believed.", counters.claims)?;

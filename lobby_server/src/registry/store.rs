@@ -73,6 +73,7 @@ impl Store {
                 }
                 RegistryReply::Done
             }
+            RegistryOperation::Locate(player) => RegistryReply::At(self.players.get(&player).copied()),
             RegistryOperation::Depart(player) => {
                 if self.players.get(&player) == Some(&node) {
                     self.players.remove(&player);

@@ -307,6 +307,8 @@ fn a_node_hears_of_the_others_and_of_players_who_went_there(registry: &mut dyn R
     assert_eq!(registry.notes(1), []);
     registry.handle(2, RegistryOperation::Arrive(player));
     assert_eq!(registry.notes(1), [RegistryNote::PlayerElsewhere(player)]);
+    assert_eq!(registry.handle(1, RegistryOperation::Locate(player)), RegistryReply::At(Some(2)));
+    assert_eq!(registry.handle(1, RegistryOperation::Locate(PlayerId([8; 16]))), RegistryReply::At(None));
     // The former node's word comes late.
     registry.handle(1, RegistryOperation::Depart(player));
     registry.handle(1, RegistryOperation::Arrive(player));

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::counters::Counters;
 use super::games::Games;
+use super::nodes::Nodes;
 use super::sockets::{Incoming, Route, ServerSocket, ServerSocketId, ServerTransmit};
 use super::timers::Timers;
 use super::timings::Timings;
@@ -31,6 +32,7 @@ pub(super) struct Context {
     pub(super) counters: Counters,
     pub(super) timings: Timings,
     pub(super) games: Games,
+    pub(super) nodes: Nodes,
     /// This is what the datagram that is being dealt with allows to be sent.
     pub(super) incoming: Incoming,
     /// The server ends: it lets nobody in any more.
@@ -63,6 +65,7 @@ impl Context {
             counters: Counters::default(),
             timings: Timings::default(),
             games,
+            nodes: Nodes::default(),
             incoming: Incoming::default(),
             stopping: false,
             draining: None,

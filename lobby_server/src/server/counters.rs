@@ -39,6 +39,8 @@ pub struct Counters {
     pub rooms_opened: u64,
     /// This counts the rooms that got another host.
     pub migrations: u64,
+    /// So many times players were sent to another node, which has what they want.
+    pub sent_elsewhere: u64,
     /// Rooms made for players who wanted a quick match.
     pub quick_matches: u64,
     /// Matches that have begun.

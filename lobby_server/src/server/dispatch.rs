@@ -45,7 +45,10 @@ impl Server {
             Frame::Reliable { seq, body } => self.handle_reliable(id, seq, body),
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
-            Frame::Ping { id: ping } => self.roster.pong(&self.cx, id, ping),
+            Frame::Ping { id: ping } => {
+                self.roster.pong(&self.cx, id, ping);
+                self.roster.tell_nodes(&mut self.cx, id);
+            }
             Frame::PathResponse { token } if kind == Kind::Probe => {
                 if let Some(player) = self.roster.register_response(&mut self.cx, id, route, &token) {
                     self.matches.tell_public(&mut self.cx, &mut self.roster, player);
@@ -182,6 +185,7 @@ impl Server {
         if let Some((room, game)) = others.roster.take_over(others.cx, id) {
             rooms.keep_place(&mut others, player, room, &game);
         }
+        rooms.note_place(&mut others, player, true);
         true
     }
 

@@ -114,6 +114,13 @@ impl Matches {
         }
     }
 
+    /// Forgets all matches of a player and tells nobody: they go on at another node.
+    pub(crate) fn let_go(&mut self, cx: &Context, player: PlayerId) {
+        for (match_id, _) in self.rendezvous.matches_of(player) {
+            self.end_match(cx, match_id);
+        }
+    }
+
     /// Ends all matches of a player who was put out, and tells it and the others.
     pub(crate) fn end_kicked_matches(&mut self, cx: &mut Context, roster: &mut Roster, player: PlayerId) {
         for (match_id, peer) in self.rendezvous.matches_of(player) {

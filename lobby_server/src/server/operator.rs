@@ -115,7 +115,7 @@ impl Server {
         let session = self.roster.player_ids().into_iter().find(here);
         if let Some(session) = session.and_then(|player| self.roster.session_of(player)) {
             let reason = text::REASON.clean(reason);
-            self.send_away(session, &Frame::Goodbye { reason, why: Farewell::PutOut });
+            self.send_away(session, &Frame::Goodbye { reason, why: Farewell::PutOut }, MatchEnd::Left);
             self.settle();
         }
         Ok(row)
@@ -175,11 +175,14 @@ impl Server {
     }
 
     /// Lets nobody in any more, makes no rooms, and says goodbye to players as soon as they are in no room: their games
-    /// log in elsewhere, or here when it is back. Who is in a room stays until it ends, or until [`stop`](Self::stop).
+    /// log in elsewhere, or here when it is back. Who is in a room stays until it ends, or until [`stop`](Self::stop); where
+    /// there are other nodes, the rooms go there at once, and their members with them.
     pub fn drain(&mut self, now: Instant, reason: &str) {
         self.cx.now = now;
         if self.cx.draining.is_none() {
             self.cx.draining = Some(reason.into());
+            let (rooms, mut others) = self.split();
+            rooms.move_all_out(&mut others);
             self.see_off();
             self.settle();
         }
@@ -200,16 +203,17 @@ impl Server {
         let Some(reason) = self.cx.draining.clone() else { return };
         let idle: Vec<SessionId> = self.roster.idle_sessions();
         for id in idle {
-            self.send_away(id, &Frame::Goodbye { reason: reason.clone(), why: Farewell::Leaving });
+            let goodbye = Frame::Goodbye { reason: reason.clone(), why: Farewell::Leaving };
+            self.send_away(id, &goodbye, MatchEnd::Left);
         }
         let again = (!self.roster.is_empty()).then(|| self.cx.now + SWEEP);
         self.cx.timers.set(Timer::SeeOff, again);
     }
 
     /// Ends a session with this last word.
-    fn send_away(&mut self, id: SessionId, goodbye: &Frame<ToPlayer>) {
+    pub(super) fn send_away(&mut self, id: SessionId, goodbye: &Frame<ToPlayer>, why: MatchEnd) {
         self.roster.say(&mut self.cx, id, goodbye);
         let (rooms, mut others) = self.split();
-        rooms.end_session(&mut others, id, MatchEnd::Left);
+        rooms.end_session(&mut others, id, why);
     }
 }

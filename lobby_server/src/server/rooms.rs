@@ -3,6 +3,7 @@
 //! A room's registry is an effect: a command goes out, and what it is for waits here for the reply.
 
 mod creating;
+mod elsewhere;
 mod gathering;
 mod guessing;
 mod joining;
@@ -33,6 +34,7 @@ use crate::limits::PrefixLimiter;
 use crate::queue::Queues;
 use crate::registry::RegistryId;
 use crate::room::Room;
+use elsewhere::Elsewhere;
 use gathering::Gathering;
 use joining::Ask;
 use liveness::Check;
@@ -50,6 +52,7 @@ pub(super) struct Rooms {
     losses: BTreeMap<RoomId, Loss>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
+    elsewhere: Elsewhere,
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
 }
@@ -93,6 +96,7 @@ impl Rooms {
             losses: BTreeMap::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
+            elsewhere: Elsewhere::default(),
             guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
         }

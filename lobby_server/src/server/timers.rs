@@ -32,6 +32,12 @@ pub(super) enum Timer {
     Pairs(RoomId),
     /// Players who have nothing to finish are sent away, since the server ends.
     SeeOff,
+    /// Rooms whose nodes are perhaps gone are looked for again.
+    Moving,
+    /// A player has waited for a quick match at this node for a while.
+    Alone(PlayerId),
+    /// The player of this session has logged in at another node some time ago.
+    Double(SessionId),
 }
 
 /// These are deadlines in order; there is one for each key.

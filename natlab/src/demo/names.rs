@@ -186,6 +186,8 @@ fn news(body: &ToPlayer) -> &'static str {
         ToPlayer::KickNotes { .. } => "who may not come back",
         ToPlayer::WrongPasswords { .. } => "somebody tries passwords",
         ToPlayer::Announcement { .. } => "words of the operator",
+        ToPlayer::GoTo(_) => "go to another node",
+        ToPlayer::Nodes(_) => "other nodes",
         ToPlayer::HostInQuestion { .. } => "perhaps the host is gone",
         ToPlayer::HostChanged { .. } => "the room has another host",
         _ => "other news",

@@ -127,6 +127,11 @@ impl Agent {
                 }
             }
             ToPlayer::Announcement { text } => cx.emit(Event::Announcement { text }),
+            ToPlayer::GoTo(node) => {
+                let event = cx.link.go_to(&mut cx.env, node);
+                self.handle_link(now, event);
+            }
+            ToPlayer::Nodes(nodes) => cx.link.know_nodes(nodes),
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
             ToPlayer::Facts { match_id, facts } => self.match_news(now, match_id, MatchNews::Facts(facts)),
         }

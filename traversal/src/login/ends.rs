@@ -44,7 +44,7 @@ impl ServerLink {
         way: Way,
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
-        let first_key = *self.key_at(way.remote);
+        let first_key = self.nodes.key_at(way.remote).or(*self.key_at(way.remote));
         let State::Shaking(shaking) = &mut self.state else { return Err(Dropped::Unknown) };
         let keys = match (&first_key, env.config.server_keys.as_slice()) {
             (Some(key), []) => std::slice::from_ref(key),
@@ -67,7 +67,7 @@ impl ServerLink {
                     self.stream.close(env);
                 }
                 let ephemeral = shaking.ephemeral.clone();
-                let other = OtherFamily::new(env, server, &welcome.other_family, &self.servers);
+                let other = OtherFamily::new(env, server, &welcome.other_family, &self.targets);
                 let of_session = (session, welcome, server_key, other);
                 let mut online =
                     Online::new(env.now, of_session, ephemeral, Way::new(udp, server), over_stream);
@@ -78,6 +78,7 @@ impl ServerLink {
                 if !server.ip().is_loopback() {
                     self.key_at(server).get_or_insert(server_key);
                 }
+                self.nodes.arrived();
                 (self.backoff, self.lost_at) = (env.config.relogin_min, None);
                 env.emit(Event::Lobby(online.lobby_state(env.identity)));
                 self.state = State::Online(Box::new(online));
@@ -85,6 +86,7 @@ impl ServerLink {
             }
             ClientProgress::Refused(refusal) => {
                 self.pass_over(way.remote);
+                self.nodes.arrived();
                 self.refused(env, refusal);
                 return Ok(None);
             }
@@ -117,6 +119,11 @@ impl ServerLink {
 
     /// Nothing has come of a login in its time.
     pub(super) fn timed_out(&mut self, env: &mut Env<'_>) {
+        if self.nodes.arrived() {
+            // The node that this player was sent to does not answer: back to where it came from, or to any other.
+            self.stream.close(env);
+            return self.start(env);
+        }
         let State::Shaking(shaking) = &mut self.state else { return };
         match shaking.error.take() {
             Some(error) => self.failed(env, error),

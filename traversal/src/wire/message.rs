@@ -39,5 +39,7 @@ pub const MAX_TOKEN: usize = 512;
 pub const MAX_LOCAL_ADDRESSES: usize = 8;
 /// Notes of who was put out in one message, so that it fits one datagram.
 pub const MAX_KICK_NOTES: usize = 20;
+/// A player is told of so many addresses of other nodes at the most: two families of four nodes.
+pub const MAX_NODE_ADDRESSES: usize = 8;
 /// So many members are in one part of a [`ToPlayer::Members`] snapshot, so that it fits one datagram.
 pub const MEMBERS_PER_PART: usize = 12;

@@ -78,6 +78,7 @@ impl Rooms {
             self.leave_former(others, player);
         }
         self.queues.enter(player, key.clone(), from);
+        self.wait_alone(others, player, &key);
         self.gather(others, &key);
         Ok(Response::Done)
     }

@@ -7,7 +7,7 @@ use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic, checked_password,
 };
 
-use super::wishes::{Entry, JoinWish, Pending, Waiting};
+use super::wishes::{Entry, JoinWish, Pending, Search, Waiting};
 use super::{Others, Rooms};
 use crate::ids::Asker;
 use crate::limits::is_full;
@@ -47,9 +47,14 @@ impl Rooms {
             self.may_try_code(others, from)?;
         }
         others.roster.set_busy(wish.asker);
-        let find = RegistryOperation::Find { game, target };
-        self.ask_registry(others, find, Pending::Find(wish));
+        self.search(others, Search { wish, game, target, until: None });
         Ok(None)
+    }
+
+    /// Asks the registry where a room is.
+    pub(super) fn search(&mut self, others: &mut Others<'_>, search: Search) {
+        let find = RegistryOperation::Find { game: search.game.clone(), target: search.target.clone() };
+        self.ask_registry(others, find, Pending::Find(search));
     }
 
     /// The room was found here: may the player enter?

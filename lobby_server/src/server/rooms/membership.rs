@@ -333,6 +333,7 @@ impl Rooms {
             let _ = self.leave_queue(others, player);
             self.leave_room(others, player, why);
             others.roster.forget_player(player);
+            self.note_place(others, player, false);
             others.matches.forget_kept_of(player);
             others.cx.timers.set(Timer::Stale(player), None);
         }

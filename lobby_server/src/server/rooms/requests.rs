@@ -126,14 +126,36 @@ impl Rooms {
                 }
             }
             (Pending::Claim(claim), Ok(RegistryReply::CodeTaken)) => self.redraw(others, claim),
-            (Pending::Find(wish), Ok(RegistryReply::Found(Some(site))))
+            (Pending::Claim(claim), Ok(RegistryReply::Held(site))) => {
+                self.rooms.remove(&claim.room);
+                self.send_to(others, claim.asker, site);
+            }
+            (Pending::Claim(claim), Ok(RegistryReply::Stale { epoch })) => {
+                let owner =
+                    self.rooms.remove(&claim.room).is_some_and(|room| room.host() == claim.asker.player);
+                let error = if owner { RequestError::StaleHost { epoch } } else { RequestError::NoSuchRoom };
+                others.respond(claim.asker, Err(error));
+            }
+            (Pending::Claim(claim), Ok(RegistryReply::Moving)) => {
+                let taken_up = self.rooms.remove(&claim.room).is_some_and(|room| room.is_restored());
+                let error =
+                    if taken_up { RequestError::NoSuchRoom } else { RequestError::RegistryUnavailable };
+                others.respond(claim.asker, Err(error));
+            }
+            (Pending::Find(search), Ok(RegistryReply::Found(Some(site))))
                 if site.location.node == others.cx.config.node =>
             {
-                self.enter(others, Entry::new(wish, site.location.room));
+                self.enter(others, Entry::new(search.wish, site.location.room));
             }
-            (Pending::Find(wish), Ok(RegistryReply::Found(_))) => {
-                others.respond(wish.asker, Err(RequestError::NoSuchRoom));
+            (Pending::Find(search), Ok(RegistryReply::Found(Some(site)))) => {
+                self.send_to(others, search.wish.asker, site);
             }
+            (Pending::Find(search), Ok(RegistryReply::Found(None))) => {
+                others.respond(search.wish.asker, Err(RequestError::NoSuchRoom));
+            }
+            (Pending::Find(search), Ok(RegistryReply::Moving)) => self.search_again(others, search),
+            (Pending::Locate(session), Ok(RegistryReply::At(node))) => self.located(others, session, node),
+            (Pending::Again(room), reply) => self.claimed_again(others, room, reply.ok()),
             (Pending::List(asker), Ok(RegistryReply::Rooms { rooms, more })) => {
                 let (rooms, more) = room::page(rooms, more);
                 others.respond(asker, Ok(Response::Rooms { rooms, more }));
@@ -158,10 +180,10 @@ impl Rooms {
                 self.release(others, claim.room);
                 claim.asker
             }
-            Pending::Find(wish) => wish.asker,
+            Pending::Find(search) => search.wish.asker,
             Pending::List(asker) => asker,
             Pending::Gathering(room) => return self.gathering_claimed(others, room, None),
-            Pending::Nothing => return,
+            Pending::Locate(_) | Pending::Again(_) | Pending::Nothing => return,
         };
         others.respond(asker, Err(RequestError::RegistryUnavailable));
     }

@@ -1,9 +1,12 @@
 //! What players wait for on their way into a room.
 
+use std::time::Instant;
+
 use traversal_core::Secret;
 use traversal_core::id::RoomId;
+use traversal_core::wire::message::RoomTarget;
 
-use crate::ids::Asker;
+use crate::ids::{Asker, SessionId};
 
 /// A player opens a room, whose name and code the registry is to take.
 #[derive(Debug)]
@@ -23,6 +26,16 @@ pub(super) struct RoomClaim {
 pub(super) struct JoinWish {
     pub(super) asker: Asker,
     pub(super) password: Option<Secret<String>>,
+}
+
+/// A room is being looked for.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) wish: JoinWish,
+    pub(super) game: String,
+    pub(super) target: RoomTarget,
+    /// The room's node is perhaps gone: it is looked for until then.
+    pub(super) until: Option<Instant>,
 }
 
 /// A player wants to enter this room.
@@ -49,9 +62,13 @@ impl Entry {
 #[derive(Debug)]
 pub(super) enum Pending {
     Claim(RoomClaim),
-    Find(JoinWish),
+    Find(Search),
     List(Asker),
     Gathering(RoomId),
+    /// A room that the registry had lost is claimed again.
+    Again(RoomId),
+    /// The player of this session may be at another node.
+    Locate(SessionId),
     /// Nobody waits for this answer.
     Nothing,
 }

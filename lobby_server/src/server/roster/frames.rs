@@ -123,6 +123,16 @@ impl Roster {
         self.dirty.insert(id);
     }
 
+    /// Tells a player of the other nodes, if it has not heard of all of them.
+    pub(crate) fn tell_nodes(&mut self, cx: &mut Context, id: SessionId) {
+        let revision = cx.nodes.revision();
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if std::mem::replace(&mut client.nodes_told, revision) != revision {
+            let addresses = cx.nodes.addresses(id);
+            self.tell_session(cx, id, ToPlayer::Nodes(addresses));
+        }
+    }
+
     /// Asks the player of a session for a sign of life.
     pub(crate) fn ping(&mut self, cx: &Context, id: SessionId) {
         let Some(client) = self.sessions.get_mut(&id) else { return };

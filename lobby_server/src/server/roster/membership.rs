@@ -53,7 +53,7 @@ impl Roster {
     }
 
     /// Notes that this request of a player is answered.
-    pub(super) fn is_served(&mut self, player: PlayerId, request: RequestId) {
+    pub(crate) fn is_served(&mut self, player: PlayerId, request: RequestId) {
         if let Some(player) = self.players.get_mut(&player) {
             player.busy.take_if(|busy| *busy == request);
         }

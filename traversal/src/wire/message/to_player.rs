@@ -1,5 +1,7 @@
 //! What the server says to a player: answers to its requests, and news.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
@@ -161,6 +163,12 @@ pub enum ToPlayer {
         #[serde(deserialize_with = "text::read_announcement")]
         text: String,
     },
+    /// What this player wants is at another node of the same servers: it is to log in there, and to ask again. There are at
+    /// most [`MAX_NODE_ADDRESSES`](super::MAX_NODE_ADDRESSES), of one node.
+    GoTo(Vec<SocketAddr>),
+    /// These are other nodes of the same servers, for the case that this one is gone. There are at most
+    /// [`MAX_NODE_ADDRESSES`](super::MAX_NODE_ADDRESSES).
+    Nodes(Vec<SocketAddr>),
 }
 
 /// The server answers a [`Request`](super::Request) with this.

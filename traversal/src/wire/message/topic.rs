@@ -45,6 +45,10 @@ pub enum Topic {
     MappedPort,
     /// It is about the player's place in a queue.
     Queue,
+    /// This says at which other node the player is to log in.
+    GoTo,
+    /// It is about the other nodes of the same servers.
+    Nodes,
 }
 
 impl Topic {
@@ -97,6 +101,8 @@ impl Topical for ToPlayer {
             | Self::QueueClosed(_)
             | Self::QuickMatched(_)
             | Self::Announcement { .. } => return None,
+            Self::GoTo(_) => Topic::GoTo,
+            Self::Nodes(_) => Topic::Nodes,
             Self::Members { room, part, .. } => Topic::Members(*room, *part),
             Self::RoomChanged(room) => Topic::Room(room.id),
             Self::RoomEnded { room, .. } => Topic::RoomEnded(*room),

@@ -326,6 +326,8 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::KickNotes { room: ROOM, notes: vec![note()] });
     put(ToPlayer::WrongPasswords { room: ROOM, in_last_minute: 300 });
     put(ToPlayer::Announcement { text: "at noon".into() });
+    put(ToPlayer::GoTo(vec![v4()]));
+    put(ToPlayer::Nodes(vec![v4()]));
 }
 
 fn answers(all: &mut Samples) {

@@ -1,0 +1,138 @@
+//! The other nodes of the same servers, as the registry tells of them.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use traversal_core::wire::message::{Farewell, Frame, MAX_NODE_ADDRESSES, MatchEnd};
+
+use super::Server;
+use crate::ids::SessionId;
+use crate::registry::{NodeSite, RegistryNote};
+
+/// These are the other nodes that are there.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    sites: Vec<NodeSite>,
+    /// It counts up when others are there than before: who was told of an older one is told again.
+    revision: u32,
+}
+
+impl Nodes {
+    /// Returns which news of the nodes is the newest; 0: there was none.
+    pub(super) fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    fn set(&mut self, sites: Vec<NodeSite>) {
+        let addresses = |sites: &[NodeSite]| -> Vec<Vec<SocketAddr>> {
+            sites.iter().filter(|site| !site.draining).map(|site| site.addresses.clone()).collect()
+        };
+        if addresses(&self.sites) != addresses(&sites) {
+            self.revision += 1;
+        }
+        self.sites = sites;
+    }
+
+    /// Returns the nodes that take players.
+    fn open(&self) -> impl Iterator<Item = &NodeSite> {
+        self.sites.iter().filter(|site| !site.draining && !site.addresses.is_empty())
+    }
+
+    /// Returns the other node that all nodes take for the owner of this, by rendezvous hashing; none: it is this one, or there
+    /// is no other. `own` is this node's number, if it may be the owner.
+    pub(super) fn owner(&self, own: Option<u64>, of: &[u8]) -> Option<&NodeSite> {
+        let weight = |node: u64| {
+            let digest = Sha256::new().chain_update(node.to_le_bytes()).chain_update(of).finalize();
+            (digest, node)
+        };
+        let best = self.open().max_by_key(|site| weight(site.node))?;
+        (own.is_none_or(|own| weight(best.node) > weight(own))).then_some(best)
+    }
+
+    /// Returns addresses of other nodes for this player, at most as many as one message takes. Players are told of them in
+    /// different orders, so that they spread when this node is gone.
+    pub(super) fn addresses(&self, of: SessionId) -> Vec<SocketAddr> {
+        let open: Vec<&NodeSite> = self.open().collect();
+        let first = (of.0 % (open.len().max(1) as u64)) as usize;
+        let in_turn = open[first..].iter().chain(&open[..first]);
+        in_turn.flat_map(|site| site.addresses.iter().copied()).take(MAX_NODE_ADDRESSES).collect()
+    }
+}
+
+impl Server {
+    /// Takes what the registry says without being asked.
+    pub fn handle_registry_note(&mut self, now: Instant, note: RegistryNote) {
+        self.cx.now = now;
+        match note {
+            RegistryNote::Nodes(sites) => self.cx.nodes.set(sites),
+            RegistryNote::RoomLost { room, site } => {
+                let (rooms, mut others) = self.split();
+                rooms.room_lost(&mut others, room, site);
+            }
+            RegistryNote::PlayerElsewhere(player) => {
+                let (rooms, mut others) = self.split();
+                rooms.player_elsewhere(&mut others, player);
+            }
+        }
+        self.settle();
+    }
+
+    /// The player of this session plays at another node now: the session ends.
+    pub(super) fn replaced_elsewhere(&mut self, id: SessionId) {
+        let reason = String::from("this player logged in from another place");
+        self.send_away(id, &Frame::Goodbye { reason, why: Farewell::Replaced }, MatchEnd::Gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(numbers: &[u64]) -> Nodes {
+        let site = |node: &u64| NodeSite {
+            node: *node,
+            addresses: vec![SocketAddr::from(([198, 51, 100, *node as u8], 3478))],
+            players: 0,
+            draining: false,
+        };
+        let mut nodes = Nodes::default();
+        nodes.set(numbers.iter().map(site).collect());
+        nodes
+    }
+
+    #[test]
+    fn all_nodes_name_the_same_owner_and_a_node_that_goes_takes_only_its_own_along() {
+        let mut owned = [0; 4];
+        for key in 0..300u32 {
+            let key = key.to_le_bytes();
+            let seen_from =
+                |own: u64, others: &[u64]| nodes(others).owner(Some(own), &key).map_or(own, |site| site.node);
+            let owner = seen_from(1, &[2, 3]);
+            assert_eq!([seen_from(2, &[1, 3]), seen_from(3, &[1, 2])], [owner; 2]);
+            owned[owner as usize] += 1;
+            if owner != 3 {
+                assert_eq!(seen_from(1, &[2]), owner, "nothing moves between nodes that stay");
+            }
+        }
+        assert!(owned[1..].iter().all(|count| *count > 60), "{owned:?}");
+    }
+
+    #[test]
+    fn a_node_that_ends_is_named_to_nobody() {
+        let mut known = nodes(&[2, 3]);
+        assert_eq!(known.revision(), 1);
+        let mut sites = known.sites.clone();
+        sites[0].players = 9;
+        known.set(sites.clone());
+        assert_eq!(known.revision(), 1, "how many are there is no news for players");
+        sites[0].draining = true;
+        known.set(sites);
+        assert_eq!(known.revision(), 2);
+        let only: Vec<SocketAddr> = vec!["198.51.100.3:3478".parse().unwrap()];
+        assert_eq!(known.addresses(SessionId(0)), only);
+        assert_eq!(known.addresses(SessionId(1)), only);
+        assert_eq!(known.owner(None, b"room").map(|site| site.node), Some(3));
+        assert!(nodes(&[]).addresses(SessionId(7)).is_empty());
+    }
+}

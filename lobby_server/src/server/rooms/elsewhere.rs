@@ -1,0 +1,193 @@
+//! Rooms and players at other nodes: who wants what another node has is sent there, and a room that goes to another node
+//! takes its members along.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{RequestError, ToPlayer};
+
+use super::wishes::{Pending, Search};
+use super::{Others, Rooms};
+use crate::ids::{Asker, SessionId};
+use crate::queue::QueueKey;
+use crate::registry::{LEASE, RegistryOperation, RegistryReply, RoomSite};
+use crate::server::timers::Timer;
+
+/// A room whose node is perhaps gone is looked for again so often.
+const SEARCH_AGAIN: Duration = Duration::from_millis(500);
+/// It is looked for so long: its node has to be known to be gone, and one of its members to have taken it up elsewhere.
+const SEARCHED: Duration = LEASE.saturating_mul(2);
+/// A player who waits for a quick match at this node for so long goes to the node at which such players meet.
+const ALONE: Duration = Duration::from_secs(1);
+/// A player of a room here has logged in at another node. If something comes from the session here within this, there are two
+/// of it; else it is the same one, which will be back for its room. Members of a room give a sign of life every 4 s.
+const TWO_OF_ONE: Duration = Duration::from_secs(6);
+
+/// This is what waits for other nodes.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    /// These players look for rooms whose nodes are perhaps gone, and are looked for again at these times, in this order.
+    searches: VecDeque<(Instant, Search)>,
+    /// The players of these sessions logged in at another node then.
+    doubles: BTreeMap<SessionId, Instant>,
+}
+
+impl Rooms {
+    /// Sends a player to the node of the room that it wants, where its request is answered.
+    pub(super) fn send_to(&mut self, others: &mut Others<'_>, asker: Asker, site: RoomSite) {
+        if site.addresses.is_empty() {
+            return others.respond(asker, Err(RequestError::NoSuchRoom));
+        }
+        others.roster.is_served(asker.player, asker.request);
+        others.cx.counters.sent_elsewhere += 1;
+        others.tell_session(asker.session, ToPlayer::GoTo(site.addresses));
+    }
+
+    /// The node of the room is perhaps gone: the room is looked for again, for some seconds.
+    pub(super) fn search_again(&mut self, others: &mut Others<'_>, mut search: Search) {
+        let now = others.cx.now;
+        let until = *search.until.get_or_insert(now + SEARCHED);
+        if now + SEARCH_AGAIN > until {
+            return others.respond(search.wish.asker, Err(RequestError::NoSuchRoom));
+        }
+        self.elsewhere.searches.push_back((now + SEARCH_AGAIN, search));
+        self.set_search_timer(others);
+    }
+
+    fn set_search_timer(&self, others: &mut Others<'_>) {
+        others.cx.timers.set(Timer::Moving, self.elsewhere.searches.front().map(|(at, _)| *at));
+    }
+
+    /// Looks for the rooms whose turn it is.
+    pub(crate) fn moving_timeout(&mut self, others: &mut Others<'_>) {
+        let now = others.cx.now;
+        while self.elsewhere.searches.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, search)) = self.elsewhere.searches.pop_front() else { break };
+            if others.roster.client(search.wish.asker.session).is_some() {
+                self.search(others, search);
+            }
+        }
+        self.set_search_timer(others);
+    }
+
+    /// Another node has this room; or the registry has lost it, and is told of it again.
+    pub(crate) fn room_lost(&mut self, others: &mut Others<'_>, id: RoomId, site: Option<RoomSite>) {
+        let Some(room) = self.rooms.get(&id).filter(|room| room.is_open()) else { return };
+        match site {
+            Some(site) => self.move_out(others, id, &site.addresses),
+            None => {
+                let record = room.record(others.cx.config.node);
+                self.ask_registry(others, RegistryOperation::Claim(record), Pending::Again(id));
+            }
+        }
+    }
+
+    /// The registry was told again of a room that it had lost.
+    pub(super) fn claimed_again(
+        &mut self,
+        others: &mut Others<'_>,
+        id: RoomId,
+        reply: Option<RegistryReply>,
+    ) {
+        match reply {
+            Some(RegistryReply::Held(site)) => self.move_out(others, id, &site.addresses),
+            Some(RegistryReply::Claimed) | None => {}
+            // Those who are in it play on; nobody finds it, until its name is free.
+            Some(reply) => tracing::debug!(?reply, "a room that the registry had lost is not known there"),
+        }
+    }
+
+    /// Lets go of a room whose members are to log in at another node, where they take it up by their tickets. What they have
+    /// between them goes on.
+    pub(crate) fn move_out(&mut self, others: &mut Others<'_>, id: RoomId, to: &[SocketAddr]) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        tracing::info!(room = %room.setup.options.name, game = %room.setup.game, "room moves to another node");
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        self.release(others, id);
+        for member in members {
+            if others.roster.room_of(member) != Some(id) {
+                continue;
+            }
+            let present = others.roster.is_present(member, id);
+            others.roster.part_from_room(others.cx, member);
+            others.matches.let_go(others.cx, member);
+            if present && !to.is_empty() {
+                others.cx.counters.sent_elsewhere += 1;
+                others.tell(member, ToPlayer::GoTo(to.to_vec()));
+            }
+        }
+        self.abandon_asks(others, id);
+        self.abandon_check(others, id);
+        self.abandon_loss(others, id);
+    }
+
+    /// Moves all rooms to other nodes, if there are any: this one ends.
+    pub(crate) fn move_all_out(&mut self, others: &mut Others<'_>) {
+        let open: Vec<RoomId> =
+            self.rooms.iter().filter(|(_, room)| room.is_open()).map(|(id, _)| *id).collect();
+        for id in open {
+            let owner = others.cx.nodes.owner(None, &id.0.to_le_bytes());
+            if let Some(addresses) = owner.map(|site| site.addresses.clone()) {
+                self.move_out(others, id, &addresses);
+            }
+        }
+    }
+
+    /// A player waits for a quick match: is this the node at which players with this wish meet? If not, it goes there unless
+    /// it is matched here soon.
+    pub(super) fn wait_alone(&mut self, others: &mut Others<'_>, player: PlayerId, key: &QueueKey) {
+        let own = Some(others.cx.config.node);
+        if others.cx.nodes.owner(own, &key.bytes()).is_some() {
+            others.cx.timers.set(Timer::Alone(player), Some(others.cx.now + ALONE));
+        }
+    }
+
+    /// A player has waited at this node for a while.
+    pub(crate) fn alone_timeout(&mut self, others: &mut Others<'_>, player: PlayerId) {
+        let Some(key) = self.queues.line_of(player) else { return };
+        let own = Some(others.cx.config.node);
+        let owner = others.cx.nodes.owner(own, &key.bytes()).map(|site| site.addresses.clone());
+        if let Some(addresses) = owner {
+            let _ = self.leave_queue(others, player);
+            others.cx.counters.sent_elsewhere += 1;
+            others.tell(player, ToPlayer::GoTo(addresses));
+        }
+    }
+
+    /// Tells the registry that a player is here, or is not any more, where there may be other nodes.
+    pub(crate) fn note_place(&mut self, others: &mut Others<'_>, player: PlayerId, here: bool) {
+        if others.cx.config.node != 0 {
+            let note = if here { RegistryOperation::Arrive } else { RegistryOperation::Depart };
+            self.ask_registry(others, note(player), Pending::Nothing);
+        }
+    }
+
+    /// A player has logged in at another node, and perhaps here since: the registry knows.
+    pub(crate) fn player_elsewhere(&mut self, others: &mut Others<'_>, player: PlayerId) {
+        if let Some(session) = others.roster.session_of(player) {
+            self.ask_registry(others, RegistryOperation::Locate(player), Pending::Locate(session));
+        }
+    }
+
+    /// The registry has said at which node the player of this session is.
+    pub(super) fn located(&mut self, others: &mut Others<'_>, id: SessionId, node: Option<u64>) {
+        if node.is_none_or(|node| node == others.cx.config.node) {
+            return;
+        }
+        let Some(player) = others.roster.player_in(id) else { return };
+        let in_room = others.roster.present_room(player).is_some();
+        self.elsewhere.doubles.insert(id, others.cx.now);
+        let wait = if in_room { TWO_OF_ONE } else { Duration::ZERO };
+        others.cx.timers.set(Timer::Double(id), Some(others.cx.now + wait));
+    }
+
+    /// Returns whether the session of a player who is at another node is to end: it is in no room, or two play in one name.
+    pub(crate) fn is_double(&mut self, others: &Others<'_>, id: SessionId) -> bool {
+        let Some(since) = self.elsewhere.doubles.remove(&id) else { return false };
+        let Some(player) = others.roster.player_in(id) else { return false };
+        others.roster.present_room(player).is_none()
+            || others.roster.last_heard(id).is_some_and(|heard| heard > since)
+    }
+}
