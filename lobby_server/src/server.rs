@@ -345,6 +345,7 @@ impl Server {
             Timer::Lines => rooms.tell_lines(others),
             Timer::Pairs(room) => rooms.pair_up(others, room),
             Timer::SeeOff => self.see_off(),
+            Timer::Nodes => self.tell_nodes(),
             Timer::Moving => rooms.moving_timeout(others),
             Timer::Alone(player) => rooms.alone_timeout(others, player),
             Timer::Double(id) => {

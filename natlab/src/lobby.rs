@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use lobby_server::registry::MemoryRegistry;
+use lobby_server::registry::{BEAT, MemoryRegistry, NodeSite};
 use lobby_server::{Server, ServerConfig, ServerSocket, ServerSocketId};
 use traversal_core::Identity;
 use traversal_core::wire::message::{Frame, ToServer};
@@ -45,7 +45,19 @@ pub fn sockets_v6(two_addresses: bool) -> Vec<(u32, SocketAddr)> {
 pub struct Lobby {
     server: Server,
     registry: MemoryRegistry,
+    /// It is one of several nodes, and tells the registry then that it is there.
+    beat: Option<(NodeSite, Instant)>,
     outputs: VecDeque<NodeOutput>,
+}
+
+/// Returns the two addresses of this node of several, from 1 on; those of node 1 are [`ADDRESSES`].
+pub fn addresses_of(node: u8) -> [IpAddr; 2] {
+    [0, 1].map(|last| IpAddr::from([198, 18, 0, node * 10 + last]))
+}
+
+/// Returns the sockets of this node of several, in the order of their ids.
+pub fn sockets_of(node: u8) -> Vec<SocketAddr> {
+    addresses_of(node).iter().flat_map(|ip| PORTS.map(|port| SocketAddr::new(*ip, port))).collect()
 }
 
 /// Returns the server's sockets, in the order of their ids, with one address or two.
@@ -76,7 +88,44 @@ impl Lobby {
         }));
         // Its identity stays the same over restarts, its randomness need not.
         let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
-        Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new() }
+        Self { server, registry: MemoryRegistry::new(), beat: None, outputs: VecDeque::new() }
+    }
+
+    /// Makes one of several nodes, from 1 on, which share this registry. Its number in the registry is `incarnation`: a node
+    /// that was started anew has another one.
+    pub fn node(
+        (node, incarnation): (u8, u64),
+        config: ServerConfig,
+        registry: MemoryRegistry,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        let [first, second] = addresses_of(node);
+        let mut sockets: Vec<ServerSocket> = sockets_of(node)
+            .into_iter()
+            .map(|local| ServerSocket {
+                second_address: local.ip() == second,
+                second_port: local.port() == PORTS[1],
+                ..ServerSocket::first(local)
+            })
+            .collect();
+        sockets.push(ServerSocket { stream: true, ..sockets[0] });
+        let config = ServerConfig { node: incarnation, ..config };
+        let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
+        let addresses = vec![SocketAddr::new(first, PORTS[0])];
+        let site = NodeSite { node: incarnation, addresses, players: 0, draining: false };
+        let mut lobby = Self { server, registry, beat: Some((site, now)), outputs: VecDeque::new() };
+        lobby.tell_registry(now);
+        lobby
+    }
+
+    /// Tells the registry that this node is there, when it is time.
+    fn tell_registry(&mut self, now: Instant) {
+        let Some((site, next)) = self.beat.as_mut().filter(|(_, next)| *next <= now) else { return };
+        *next = now + BEAT;
+        site.players = self.server.gauges().sessions as u32;
+        site.draining = !self.server.takes_players();
+        self.registry.beat(now, site.clone());
     }
 
     /// Returns the core of the lobby server, to be asked or changed by a test.
@@ -92,10 +141,15 @@ impl Lobby {
     /// Carries out what the core wants; whether it wanted anything of the registry.
     fn turn(&mut self, now: Instant) -> bool {
         let mut asked = false;
+        let node = self.beat.as_ref().map_or(0, |(site, _)| site.node);
         while let Some(command) = self.server.poll_registry() {
             asked = true;
-            let reply = self.registry.handle(now, 0, command.operation);
+            let reply = self.registry.handle(now, node, command.operation);
             self.server.handle_registry_reply(now, command.id, Ok(reply));
+        }
+        for note in self.registry.notes(node) {
+            asked = true;
+            self.server.handle_registry_note(now, note);
         }
         while let Some(transmit) = self.server.poll_transmit() {
             self.outputs.push_back(NodeOutput::Transmit {
@@ -118,9 +172,11 @@ impl Node for Lobby {
     fn handle_socket(&mut self, _: Instant, _: u32, _: io::Result<SocketAddr>) {}
 
     fn handle_timeout(&mut self, now: Instant) {
+        let beats = self.beat.as_ref().is_some_and(|(_, next)| *next <= now);
+        self.tell_registry(now);
         self.server.handle_timeout(now);
         let before = self.outputs.len();
-        let asked = self.turn(now);
+        let asked = self.turn(now) || beats;
         // The server's run-loop contract: once woken, it has put something out or asks for a later time.
         assert!(
             asked || self.outputs.len() > before || self.server.poll_timeout().is_none_or(|at| at > now),
@@ -134,7 +190,8 @@ impl Node for Lobby {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.server.poll_timeout()
+        let beat = self.beat.as_ref().map(|(_, next)| *next);
+        self.server.poll_timeout().into_iter().chain(beat).min()
     }
 }
 

@@ -248,6 +248,7 @@ impl ServerLink {
 
     /// Has the next login begin with another server than the one at this address, where there is another one.
     pub(super) fn pass_over(&mut self, server: SocketAddr) {
+        self.nodes.pass_over(server);
         let known = self.known.iter().find(|known| known.addresses.contains(&server));
         let its = |address: &SocketAddr| match known {
             Some(known)

@@ -45,10 +45,7 @@ impl Server {
             Frame::Reliable { seq, body } => self.handle_reliable(id, seq, body),
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
-            Frame::Ping { id: ping } => {
-                self.roster.pong(&self.cx, id, ping);
-                self.roster.tell_nodes(&mut self.cx, id);
-            }
+            Frame::Ping { id: ping } => self.roster.pong(&self.cx, id, ping),
             Frame::PathResponse { token } if kind == Kind::Probe => {
                 if let Some(player) = self.roster.register_response(&mut self.cx, id, route, &token) {
                     self.matches.tell_public(&mut self.cx, &mut self.roster, player);
@@ -186,6 +183,9 @@ impl Server {
             rooms.keep_place(&mut others, player, room, &game);
         }
         rooms.note_place(&mut others, player, true);
+        if !others.cx.nodes.is_empty() {
+            others.roster.tell_nodes(others.cx, id);
+        }
         true
     }
 

@@ -1,37 +1,44 @@
 //! The other nodes of the same servers, as the registry tells of them.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use traversal_core::wire::message::{Farewell, Frame, MAX_NODE_ADDRESSES, MatchEnd};
 
 use super::Server;
+use super::timers::Timer;
 use crate::ids::SessionId;
 use crate::registry::{NodeSite, RegistryNote};
+
+/// So many players at once are told of other nodes than before, which comes to 12,800 a second: half a second of processor
+/// would be missing for everything else if a node with 20,000 players told all of them in one turn.
+const TOLD_AT_ONCE: usize = 256;
+/// See [`TOLD_AT_ONCE`].
+const TOLD_EVERY: Duration = Duration::from_millis(20);
 
 /// These are the other nodes that are there.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     sites: Vec<NodeSite>,
-    /// It counts up when others are there than before: who was told of an older one is told again.
-    revision: u32,
+    /// Players are being told of other nodes than before: those with sessions from this one on are next.
+    telling: Option<SessionId>,
 }
 
 impl Nodes {
-    /// Returns which news of the nodes is the newest; 0: there was none.
-    pub(super) fn revision(&self) -> u32 {
-        self.revision
+    /// Returns whether there is no other node.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sites.is_empty()
     }
 
-    fn set(&mut self, sites: Vec<NodeSite>) {
+    /// Takes the other nodes as they are now. Returns whether players are to hear of it.
+    fn set(&mut self, sites: Vec<NodeSite>) -> bool {
         let addresses = |sites: &[NodeSite]| -> Vec<Vec<SocketAddr>> {
             sites.iter().filter(|site| !site.draining).map(|site| site.addresses.clone()).collect()
         };
-        if addresses(&self.sites) != addresses(&sites) {
-            self.revision += 1;
-        }
+        let changed = addresses(&self.sites) != addresses(&sites);
         self.sites = sites;
+        changed
     }
 
     /// Returns the nodes that take players.
@@ -65,7 +72,12 @@ impl Server {
     pub fn handle_registry_note(&mut self, now: Instant, note: RegistryNote) {
         self.cx.now = now;
         match note {
-            RegistryNote::Nodes(sites) => self.cx.nodes.set(sites),
+            RegistryNote::Nodes(sites) => {
+                if self.cx.nodes.set(sites) {
+                    self.cx.nodes.telling = Some(SessionId(0));
+                    self.tell_nodes();
+                }
+            }
             RegistryNote::RoomLost { room, site } => {
                 let (rooms, mut others) = self.split();
                 rooms.room_lost(&mut others, room, site);
@@ -76,6 +88,21 @@ impl Server {
             }
         }
         self.settle();
+    }
+
+    /// Tells the next players of the other nodes.
+    pub(super) fn tell_nodes(&mut self) {
+        let Some(first) = self.cx.nodes.telling.take() else { return };
+        let told = self.roster.sessions_from(first, TOLD_AT_ONCE);
+        for id in &told {
+            self.roster.tell_nodes(&mut self.cx, *id);
+        }
+        if told.len() == TOLD_AT_ONCE
+            && let Some(next) = told.last().and_then(|last| last.0.checked_add(1))
+        {
+            self.cx.nodes.telling = Some(SessionId(next));
+            self.cx.timers.set(Timer::Nodes, Some(self.cx.now + TOLD_EVERY));
+        }
     }
 
     /// The player of this session plays at another node now: the session ends.
@@ -121,14 +148,11 @@ mod tests {
     #[test]
     fn a_node_that_ends_is_named_to_nobody() {
         let mut known = nodes(&[2, 3]);
-        assert_eq!(known.revision(), 1);
         let mut sites = known.sites.clone();
         sites[0].players = 9;
-        known.set(sites.clone());
-        assert_eq!(known.revision(), 1, "how many are there is no news for players");
+        assert!(!known.set(sites.clone()), "how many are there is no news for players");
         sites[0].draining = true;
-        known.set(sites);
-        assert_eq!(known.revision(), 2);
+        assert!(known.set(sites));
         let only: Vec<SocketAddr> = vec!["198.51.100.3:3478".parse().unwrap()];
         assert_eq!(known.addresses(SessionId(0)), only);
         assert_eq!(known.addresses(SessionId(1)), only);

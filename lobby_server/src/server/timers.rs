@@ -32,6 +32,8 @@ pub(super) enum Timer {
     Pairs(RoomId),
     /// Players who have nothing to finish are sent away, since the server ends.
     SeeOff,
+    /// More players are told of the other nodes.
+    Nodes,
     /// Rooms whose nodes are perhaps gone are looked for again.
     Moving,
     /// A player has waited for a quick match at this node for a while.

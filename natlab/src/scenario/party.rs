@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lobby_server::ServerConfig;
+use lobby_server::{MemoryRegistry, ServerConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::wire::message::{RoomOptions, RoomTarget, Topology};
@@ -28,6 +28,11 @@ pub struct PartyWorld {
     pub nats: Vec<Vec<NatId>>,
     /// It is the room that is opened; for all of them if nothing else is said.
     pub room: RoomOptions,
+    /// These are the secrets of the players' identities.
+    secrets: Vec<[u8; 32]>,
+    config: AgentConfig,
+    /// The players' networks are this far from the internet.
+    link: Link,
 }
 
 impl PartyWorld {
@@ -48,24 +53,40 @@ impl PartyWorld {
         world.exempt(&lobby::ADDRESSES);
         let (listener, local) = lobby::listener(true);
         world.listen(server, listener, local);
-        let (mut players, mut all_nats) = (Vec::new(), Vec::new());
-        for (index, chain) in chains.iter().enumerate() {
-            let side = index as u8 + 1;
-            let (inside, nats) = add_chain(&mut world, INTERNET, side, chain, &link);
-            let public = !chain.iter().any(NatConfig::translates);
-            let ip = if public { [198, 18, side, 200] } else { [192, 168, 1, side + 1] };
-            let local = (ip, GAME_PORT + u16::from(side)).into();
-            let config = AgentConfig { name: format!("player {side}"), ..config.clone() };
-            let mut player = Player::new(config, seed_of(&mut rng), local, now);
-            player.command(now, Command::LocalAddresses(vec![ip.into()]));
-            let access = if chain.is_empty() { link.clone() } else { Link::default() };
-            let program = SimulatedProgram::Player(Box::new(player));
-            players.push(world.add_host(inside, vec![ip.into()], &[local], access, program));
-            all_nats.push(nats);
-        }
         let capacity = (chains.len() as u16).max(2);
         let room = RoomOptions { name: ROOM.into(), capacity, ..RoomOptions::default() };
-        Self { world, server, players, nats: all_nats, room }
+        let (players, nats) = (Vec::new(), Vec::new());
+        let mut party =
+            Self { world, server, players, nats, room, secrets: Vec::new(), config: config.clone(), link };
+        for chain in chains {
+            let secret = seed_of(&mut rng);
+            party.add_player(chain, secret);
+        }
+        party
+    }
+
+    /// Puts one more player behind these NATs.
+    fn add_player(&mut self, chain: &[NatConfig], secret: [u8; 32]) -> usize {
+        let now = self.world.instant();
+        let side = self.players.len() as u8 + 1;
+        let (inside, nats) = add_chain(&mut self.world, INTERNET, side, chain, &self.link);
+        let public = !chain.iter().any(NatConfig::translates);
+        let ip = if public { [198, 18, side, 200] } else { [192, 168, 1, side + 1] };
+        let local = (ip, GAME_PORT + u16::from(side)).into();
+        let config = AgentConfig { name: format!("player {side}"), ..self.config.clone() };
+        let mut player = Player::new(config, secret, local, now);
+        player.command(now, Command::LocalAddresses(vec![ip.into()]));
+        let access = if chain.is_empty() { self.link.clone() } else { Link::default() };
+        let program = SimulatedProgram::Player(Box::new(player));
+        self.players.push(self.world.add_host(inside, vec![ip.into()], &[local], access, program));
+        self.nats.push(nats);
+        self.secrets.push(secret);
+        self.players.len() - 1
+    }
+
+    /// Starts the game of a player a second time, on another machine behind these NATs, and returns its index.
+    pub fn add_twin(&mut self, of: usize, chain: &[NatConfig]) -> usize {
+        self.add_player(chain, self.secrets[of])
     }
 
     /// Returns a player, to look at.
@@ -107,6 +128,39 @@ impl PartyWorld {
         }
         self.wait(super::CLASSIFY_PATIENCE, |party| everyone(party, Player::is_classified));
         true
+    }
+
+    /// Has the lobby server be node 1 of so many, which share a registry, and returns their hosts. The others get addresses of
+    /// their own ([`lobby::addresses_of`]).
+    pub fn spread_servers(&mut self, seed: u64, nodes: u8, registry: &MemoryRegistry) -> Vec<HostId> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let now = self.world.instant();
+        let mut hosts = Vec::new();
+        for node in 1..=nodes {
+            let config = ServerConfig::default();
+            let lobby = Lobby::node((node, node.into()), config, registry.clone(), seed_of(&mut rng), now);
+            let program = SimulatedProgram::Lobby(Box::new(lobby));
+            if node == 1 {
+                self.world.replace_node(self.server, program);
+                hosts.push(self.server);
+                continue;
+            }
+            let addresses = lobby::addresses_of(node);
+            let link = Link::delay(Duration::from_millis(15));
+            let sockets = lobby::sockets_of(node);
+            let host = self.world.add_host(INTERNET, addresses.to_vec(), &sockets, link, program);
+            self.world.exempt(&addresses);
+            self.world.listen(host, sockets.len() as u32, sockets[0]);
+            hosts.push(host);
+        }
+        hosts
+    }
+
+    /// Logs a player in at this node of several.
+    pub fn log_in_at(&mut self, index: usize, node: u8) -> bool {
+        self.command(index, Command::Connect(vec![lobby::sockets_of(node)[0]]));
+        self.wait(LOGIN_PATIENCE, |party| party.player(index).is_online())
+            && self.wait(super::CLASSIFY_PATIENCE, |party| party.player(index).is_classified())
     }
 
     /// Puts a server that knows nothing in the place of the one that runs.

@@ -23,6 +23,8 @@ pub(super) struct Nodes {
     key: Option<[u8; 32]>,
     /// The player was sent to these addresses, of one node, and is not there yet.
     sent_to: Vec<SocketAddr>,
+    /// The node at this address is the last one that sent the player away, or was lost: it is tried last.
+    passed: Option<SocketAddr>,
     /// It went elsewhere at these times.
     hops: VecDeque<Instant>,
 }
@@ -36,7 +38,16 @@ impl Nodes {
         let others = self.others.iter().filter(|other| !servers.contains(other));
         let others: Vec<SocketAddr> =
             others.copied().filter(|other| env.main.towards(*other).is_some()).collect();
-        servers.iter().copied().chain(interleaved(others)).collect()
+        let mut targets: Vec<SocketAddr> = servers.iter().copied().chain(interleaved(others)).collect();
+        if let Some(passed) = self.passed.filter(|_| targets.len() > servers.len()) {
+            targets.sort_by_key(|target| *target == passed);
+        }
+        targets
+    }
+
+    /// Has this node be tried last.
+    pub(super) fn pass_over(&mut self, server: SocketAddr) {
+        self.passed = Some(server);
     }
 
     /// Returns the key that a node at this address has to have, where the game has pinned none.

@@ -59,8 +59,6 @@ pub(crate) struct Client {
     /// This says when it last sent something to be relayed.
     pub(super) relayed_at: Option<Instant>,
     pub(super) next_ping: u32,
-    /// The player was told this news of the other nodes.
-    pub(super) nodes_told: u32,
 }
 
 /// This is what is kept of a login until the player has proven to be there.

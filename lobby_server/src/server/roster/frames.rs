@@ -123,14 +123,16 @@ impl Roster {
         self.dirty.insert(id);
     }
 
-    /// Tells a player of the other nodes, if it has not heard of all of them.
+    /// Tells a player of the other nodes.
     pub(crate) fn tell_nodes(&mut self, cx: &mut Context, id: SessionId) {
-        let revision = cx.nodes.revision();
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if std::mem::replace(&mut client.nodes_told, revision) != revision {
-            let addresses = cx.nodes.addresses(id);
-            self.tell_session(cx, id, ToPlayer::Nodes(addresses));
-        }
+        let addresses = cx.nodes.addresses(id);
+        self.tell_session(cx, id, ToPlayer::Nodes(addresses));
+    }
+
+    /// Returns sessions of players who are logged in, by their ids from this one on, at most so many.
+    pub(crate) fn sessions_from(&self, first: SessionId, count: usize) -> Vec<SessionId> {
+        let confirmed = self.sessions.range(first..).filter(|(_, client)| client.confirmed);
+        confirmed.take(count).map(|(id, _)| *id).collect()
     }
 
     /// Asks the player of a session for a sign of life.

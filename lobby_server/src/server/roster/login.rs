@@ -227,7 +227,6 @@ impl Roster {
             effects: Bucket::full(cx.config.effect_rate, now),
             relayed_at: None,
             next_ping: 0,
-            nodes_told: 0,
         };
         self.sessions.insert(id, client);
         cx.transmit(route, answer);
