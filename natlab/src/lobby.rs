@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use lobby_server::registry::{BEAT, MemoryRegistry, NodeSite};
+use lobby_server::registry::{BEAT, MemoryRegistry, NodeSite, RegistryDown};
 use lobby_server::{Server, ServerConfig, ServerSocket, ServerSocketId};
 use traversal_core::Identity;
 use traversal_core::wire::message::{Frame, ToServer};
@@ -47,6 +47,8 @@ pub struct Lobby {
     registry: MemoryRegistry,
     /// It is one of several nodes, and tells the registry then that it is there.
     beat: Option<(NodeSite, Instant)>,
+    /// It does not reach the registry, nor the registry it.
+    cut_off: bool,
     outputs: VecDeque<NodeOutput>,
 }
 
@@ -88,7 +90,7 @@ impl Lobby {
         }));
         // Its identity stays the same over restarts, its randomness need not.
         let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
-        Self { server, registry: MemoryRegistry::new(), beat: None, outputs: VecDeque::new() }
+        Self { server, registry: MemoryRegistry::new(), beat: None, cut_off: false, outputs: VecDeque::new() }
     }
 
     /// Makes one of several nodes, from 1 on, which share this registry. Its number in the registry is `incarnation`: a node
@@ -114,9 +116,15 @@ impl Lobby {
         let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
         let addresses = vec![SocketAddr::new(first, PORTS[0])];
         let site = NodeSite { node: incarnation, addresses, players: 0, draining: false };
-        let mut lobby = Self { server, registry, beat: Some((site, now)), outputs: VecDeque::new() };
+        let mut lobby =
+            Self { server, registry, beat: Some((site, now)), cut_off: false, outputs: VecDeque::new() };
         lobby.tell_registry(now);
         lobby
+    }
+
+    /// Cuts a node off from the registry, or has it reach it again.
+    pub fn cut_off(&mut self, cut_off: bool) {
+        self.cut_off = cut_off;
     }
 
     /// Tells the registry that this node is there, when it is time.
@@ -125,7 +133,9 @@ impl Lobby {
         *next = now + BEAT;
         site.players = self.server.gauges().sessions as u32;
         site.draining = !self.server.takes_players();
-        self.registry.beat(now, site.clone());
+        if !self.cut_off {
+            self.registry.beat(now, site.clone());
+        }
     }
 
     /// Returns the core of the lobby server, to be asked or changed by a test.
@@ -144,10 +154,15 @@ impl Lobby {
         let node = self.beat.as_ref().map_or(0, |(site, _)| site.node);
         while let Some(command) = self.server.poll_registry() {
             asked = true;
-            let reply = self.registry.handle(now, node, command.operation);
-            self.server.handle_registry_reply(now, command.id, Ok(reply));
+            let reply = if self.cut_off {
+                Err(RegistryDown)
+            } else {
+                Ok(self.registry.handle(now, node, command.operation))
+            };
+            self.server.handle_registry_reply(now, command.id, reply);
         }
-        for note in self.registry.notes(node) {
+        let notes = if self.cut_off { Vec::new() } else { self.registry.notes(node) };
+        for note in notes {
             asked = true;
             self.server.handle_registry_note(now, note);
         }

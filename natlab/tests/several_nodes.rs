@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use lobby_server::MemoryRegistry;
+use lobby_server::registry::{NodeSite, RegistryOperation, RegistryReply, RoomLocation, RoomRecord};
 use natlab::lobby::{Lobby, SimulatedProgram, sockets_of};
 use natlab::nat::NatSpec;
 use natlab::scenario::PartyWorld;
 use natlab::world::HostId;
-use traversal_core::wire::message::{QuickMatch, RequestError, RoomTarget};
+use traversal_core::id::RoomId;
+use traversal_core::wire::message::{QuickMatch, RequestError, RoomSummary, RoomTarget};
 use traversal_core::{AgentConfig, Command, LobbyError, LobbyState, RelayPolicy, RequestFailure};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -62,6 +64,11 @@ impl Nodes {
         let lobby = Lobby::node(numbers, Default::default(), self.registry.clone(), [node; 32], now);
         let host = self.hosts[usize::from(node) - 1];
         self.party.world.replace_node(host, SimulatedProgram::Lobby(Box::new(lobby)));
+    }
+
+    fn cut_off(&mut self, node: u8, cut_off: bool) {
+        let host = self.hosts[usize::from(node) - 1];
+        self.party.world.act(host, |program, _| program.lobby_mut().unwrap().cut_off(cut_off));
     }
 
     fn server<R>(
@@ -213,4 +220,118 @@ fn a_player_is_logged_in_once_whichever_nodes_it_chooses() {
     let replaced = LobbyState::Refused { error: LobbyError::Replaced };
     assert_eq!(nodes.party.player(0).lobby, replaced);
     assert!(nodes.party.player(twin).is_online(), "the later login counts");
+}
+
+#[test]
+fn a_node_that_is_cut_off_from_the_registry_serves_its_games_and_says_what_it_cannot_do() {
+    let players = [("portrestricted", 1), ("fullcone", 1), ("restricted", 1), ("none", 2)];
+    let mut nodes = world(13, &players, 2, &AgentConfig::default());
+    nodes.host_room(0);
+    nodes.party.join(1);
+    assert!(nodes.party.wait(10 * SECOND, |party| party.is_played(1)));
+    nodes.cut_off(1, true);
+    nodes.run(3 * SECOND);
+    nodes.party.join(2);
+    nodes.party.join(3);
+    nodes.run(20 * SECOND);
+    let unavailable = RequestFailure::Server(RequestError::RegistryUnavailable);
+    assert_eq!(nodes.refusals(2), [unavailable]);
+    assert!(
+        nodes.refusals(3).iter().all(|why| matches!(why, RequestFailure::Server(RequestError::NoSuchRoom)))
+    );
+    assert!(!nodes.refusals(3).is_empty(), "it hears in the end that nobody has the room");
+    assert_eq!((0..2).map(|index| nodes.party.player(index).disconnects).sum::<u32>(), 0);
+    nodes.cut_off(1, false);
+    nodes.run(2 * SECOND);
+    for index in [2, 3] {
+        nodes.party.join(index);
+        assert!(nodes.party.wait(8 * SECOND, |party| party.is_played(index)), "{:?}", nodes.refusals(index));
+    }
+}
+
+#[test]
+fn a_room_that_was_taken_up_while_its_node_was_cut_off_is_one_room_again() {
+    let players = [("portrestricted", 1), ("fullcone", 1), ("restricted", 1)];
+    let mut nodes = world(17, &players, 2, &AgentConfig::default());
+    nodes.host_room(0);
+    for index in [1, 2] {
+        nodes.party.join(index);
+        assert!(nodes.party.wait(10 * SECOND, |party| party.is_played(index)));
+    }
+    nodes.run(3 * SECOND);
+    nodes.cut_off(1, true);
+    // One member does not reach the node any more, the others do.
+    let away: std::net::IpAddr = match nodes.party.nats[2].last() {
+        Some(nat) => nodes.party.world.nat(*nat).external()[0],
+        None => unreachable!("it is behind a NAT"),
+    };
+    for address in natlab::lobby::addresses_of(1) {
+        nodes.party.world.cut(away, address, true);
+        nodes.party.world.cut(address, away, true);
+    }
+    assert!(nodes.party.wait(20 * SECOND, |party| {
+        matches!(&party.player(2).lobby, LobbyState::Online { server, .. } if sockets_of(2).contains(server))
+    }));
+    nodes.run(10 * SECOND);
+    assert_eq!(nodes.server(2, |server, _| server.gauges().rooms), 1, "it has taken the room up");
+    nodes.cut_off(1, false);
+    nodes.run(12 * SECOND);
+    assert_eq!([0, 1, 2].map(|index| nodes.node_of(index)), [Some(2); 3]);
+    assert_eq!(nodes.server(1, |server, _| server.gauges().rooms), 0);
+    assert_eq!(nodes.server(2, |server, _| server.gauges().rooms), 1);
+    assert!(nodes.party.has_direct(0, 1) && nodes.party.has_direct(0, 2));
+    assert_eq!(nodes.party.player(1).disconnects, 0);
+}
+
+/// Two registries that each say that a room is at the other node: a fault of ours, or of an operator's who has set two servers
+/// up with two registries and one name.
+#[test]
+fn two_nodes_that_send_a_player_to_each_other_have_it_log_in_a_few_times_only() {
+    let mut nodes = world(19, &[("fullcone", 1)], 2, &AgentConfig::default());
+    let claim = |registry: &mut MemoryRegistry, nodes: &Nodes, holder: u64| {
+        let location = RoomLocation { node: holder, room: RoomId(5) };
+        let summary = RoomSummary {
+            name: nodes.party.room.name.clone(),
+            code: "AAAAAA".into(),
+            host_name: String::new(),
+            members: 1,
+            capacity: 8,
+            password: false,
+            metadata: std::collections::BTreeMap::new(),
+        };
+        let record =
+            RoomRecord { location, epoch: 0, game: AgentConfig::default().game, public: true, summary };
+        let now = nodes.party.world.instant();
+        let addresses = vec![sockets_of(holder as u8)[0]];
+        registry.beat(now, NodeSite { node: holder, addresses, players: 0, draining: false });
+        registry.handle(now, holder, RegistryOperation::Claim(record))
+    };
+    let mut split = [MemoryRegistry::new(), MemoryRegistry::new()];
+    for node in [1, 2] {
+        assert_eq!(claim(&mut split[node - 1], &nodes, 3 - node as u64), RegistryReply::Claimed);
+        let now = nodes.party.world.instant();
+        let registry = split[node - 1].clone();
+        let lobby =
+            Lobby::node((node as u8, node as u64), Default::default(), registry, [node as u8; 32], now);
+        nodes.party.world.replace_node(nodes.hosts[node - 1], SimulatedProgram::Lobby(Box::new(lobby)));
+    }
+    assert!(nodes.party.log_in_at(0, 1));
+    let before: u64 =
+        [1, 2].map(|node| nodes.server(node, |server, _| server.counters().logins)).iter().sum();
+    nodes.party.join(0);
+    for _ in 0..20 {
+        nodes.run(SECOND / 2);
+        for node in [1, 2] {
+            let now = nodes.party.world.instant();
+            let other = 3 - node;
+            let addresses = vec![sockets_of(other as u8)[0]];
+            split[node - 1]
+                .beat(now, NodeSite { node: other as u64, addresses, players: 0, draining: false });
+        }
+    }
+    let logins: u64 =
+        [1, 2].map(|node| nodes.server(node, |server, _| server.counters().logins)).iter().sum();
+    assert!((2..=4).contains(&(logins - before)), "{} logins in ten seconds", logins - before);
+    nodes.run(30 * SECOND);
+    assert!(!nodes.refusals(0).is_empty(), "the game hears that it came to nothing");
 }

@@ -142,6 +142,7 @@ impl Store {
 
     fn claim(&mut self, now: Instant, node: u64, record: RoomRecord) -> RegistryReply {
         let game = record.game.clone();
+        let mut former = None;
         if let Some(key) = self.ids.get(&record.location.room).cloned()
             && let Some(known) = self.rooms.get(&key)
         {
@@ -154,6 +155,7 @@ impl Store {
                 _ if epoch > record.epoch => return RegistryReply::Stale { epoch },
                 _ => self.remove(&key),
             }
+            former = Some(location.node);
         }
         let key = (game.clone(), fold(&record.summary.name));
         let look = (game.clone(), look(&record.summary.name));
@@ -169,6 +171,14 @@ impl Store {
         self.codes.insert(code, key.1.clone());
         self.looks.insert(look, key.1.clone());
         self.ids.insert(record.location.room, key.clone());
+        if let Some(former) = former.filter(|former| *former != node) {
+            // Perhaps it was only cut off, and believes that it has the room.
+            let note = RegistryNote::RoomLost {
+                room: record.location.room,
+                site: Some(self.site(former, record.location)),
+            };
+            self.notes.entry(former).or_default().push(note);
+        }
         self.rooms.insert(key, record);
         RegistryReply::Claimed
     }
