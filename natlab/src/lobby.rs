@@ -23,6 +23,9 @@ pub const ADDRESSES_V6: [IpAddr; 2] = [
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10)),
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11)),
 ];
+/// All servers have this secret key.
+const KEY: [u8; 32] = [42; 32];
+
 /// It listens on these two ports.
 pub const PORTS: [u16; 2] = [3478, 3479];
 
@@ -89,7 +92,7 @@ impl Lobby {
             ..ServerSocket::first(local)
         }));
         // Its identity stays the same over restarts, its randomness need not.
-        let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
+        let server = Server::new(config, Identity::from_secret(KEY), seed, sockets, now);
         Self { server, registry: MemoryRegistry::new(), beat: None, cut_off: false, outputs: VecDeque::new() }
     }
 
@@ -100,6 +103,18 @@ impl Lobby {
         config: ServerConfig,
         registry: MemoryRegistry,
         seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        Self::with_key((node, incarnation), config, registry, seed, KEY, now)
+    }
+
+    /// Does the same with another key than that of all servers.
+    pub fn with_key(
+        (node, incarnation): (u8, u64),
+        config: ServerConfig,
+        registry: MemoryRegistry,
+        seed: [u8; 32],
+        key: [u8; 32],
         now: Instant,
     ) -> Self {
         let [first, second] = addresses_of(node);
@@ -113,7 +128,7 @@ impl Lobby {
             .collect();
         sockets.push(ServerSocket { stream: true, ..sockets[0] });
         let config = ServerConfig { node: incarnation, ..config };
-        let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
+        let server = Server::new(config, Identity::from_secret(key), seed, sockets, now);
         let addresses = vec![SocketAddr::new(first, PORTS[0])];
         let site = NodeSite { node: incarnation, addresses, players: 0, draining: false };
         let mut lobby =

@@ -335,3 +335,21 @@ fn two_nodes_that_send_a_player_to_each_other_have_it_log_in_a_few_times_only() 
     nodes.run(30 * SECOND);
     assert!(!nodes.refusals(0).is_empty(), "the game hears that it came to nothing");
 }
+
+#[test]
+fn who_is_sent_to_a_node_with_another_key_comes_back() {
+    let mut nodes = world(23, &[("portrestricted", 1), ("fullcone", 2)], 2, &AgentConfig::default());
+    nodes.host_room(0);
+    // Somebody has taken over the machine of node 1, or its operator has given it another key.
+    let now = nodes.party.world.instant();
+    let own = MemoryRegistry::new();
+    let other = Lobby::with_key((1, 9), Default::default(), own, [9; 32], [9; 32], now);
+    nodes.party.world.replace_node(nodes.hosts[0], SimulatedProgram::Lobby(Box::new(other)));
+    nodes.party.join(1);
+    nodes.run(SECOND);
+    assert_eq!(nodes.node_of(1), None, "it was sent to node 1, which has its room in the registry");
+    let back = nodes.party.wait(8 * SECOND, |party| party.player(1).is_online());
+    assert!(back, "{:?}", nodes.party.player(1).lobby);
+    assert_eq!(nodes.node_of(1), Some(2));
+    assert_eq!(nodes.server(1, |server, _| server.counters().logins), 0);
+}
