@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{LinkEvent, ServerLink, State, interleaved};
+use crate::api::{Event, LobbyState};
 use crate::env::Env;
 use crate::wire::message::{Farewell, Frame, MAX_NODE_ADDRESSES};
 
@@ -108,6 +109,7 @@ impl ServerLink {
         self.drain(env);
         self.stream.close(env);
         self.backoff = env.config.relogin_min;
+        env.emit(Event::Lobby(LobbyState::Connecting));
         self.start(env);
         Some(LinkEvent::Lost)
     }
