@@ -2,7 +2,7 @@
 
 mod start;
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::door::{Answer, Door, Newcomer};
 use crate::http::Http;
 use crate::key;
+use crate::link;
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
 use crate::server::{Gauges, Server, ServerSocketId};
@@ -52,6 +53,9 @@ pub struct BoundServer {
     poll: Poll,
     sockets: Vec<Bound>,
     streams: Streams,
+    /// The link to the neighbour.
+    link: link::Sockets,
+    _resolving: Option<Sender<()>>,
     server: Server,
     /// The program that embeds the server checks tokens itself, in these threads.
     checkers: Option<Checkers>,
@@ -104,7 +108,8 @@ impl BoundServer {
                 look_around = now + LOOK_AROUND;
                 self.server.set_surroundings(now, Surroundings::read());
             }
-            let reading = self.sockets.iter().filter_map(|bound| bound.poll_timeout(now)).min();
+            let reading = self.sockets.iter().filter_map(|bound| bound.poll_timeout(now));
+            let reading = reading.chain(self.link.poll_timeout(now)).min();
             let busy = self.streams.is_ready() || !door.is_empty();
             let wait = if reading.is_some_and(|at| at <= now) || busy {
                 Some(Duration::ZERO)
@@ -123,6 +128,7 @@ impl BoundServer {
             for event in &events {
                 match self.sockets.get_mut(event.token().0) {
                     Some(bound) => bound.set_readable(),
+                    None if link::is_link(event.token()) => self.link.set_readable(event.token()),
                     None => self.streams.handle_event(event),
                 }
             }
@@ -132,6 +138,8 @@ impl BoundServer {
                 self.sockets[index].mend(Instant::now(), self.poll.registry(), id);
                 self.drain(&mut registry);
             }
+            self.link.turn(&mut buffer, &mut self.server, self.poll.registry());
+            self.drain(&mut registry);
             self.open_door(&mut door, &mut registry);
             let now = Instant::now();
             self.streams.turn(now, &mut self.server);
@@ -283,6 +291,9 @@ impl BoundServer {
             while let Some(question) = self.server.poll_token_question() {
                 checkers.ask(question);
             }
+        }
+        while let Some(transmit) = self.server.poll_link_transmit() {
+            self.send_errors += u64::from(!self.link.send(&transmit));
         }
         while let Some(transmit) = self.server.poll_transmit() {
             let sent = match self.sockets.get_mut(usize::from(transmit.socket.0)) {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use lobby_server::registry::MemoryRegistry;
-use lobby_server::{Server, ServerConfig, ServerSocket, ServerSocketId};
+use lobby_server::{NeighbourPlaces, Server, ServerConfig, ServerSocket, ServerSocketId};
 use traversal_core::Identity;
 use traversal_core::wire::message::{Frame, ToServer};
 
@@ -25,6 +25,20 @@ pub const ADDRESSES_V6: [IpAddr; 2] = [
 ];
 /// It listens on these two ports.
 pub const PORTS: [u16; 2] = [3478, 3479];
+
+/// Two servers with one address each have their link at this port.
+const LINK_PORT: u16 = 3480;
+
+/// Returns the sockets of one of two servers with one address each, in the order of their numbers: those of players, the one
+/// that takes TCP, and the link's.
+pub fn sockets_of(machine: usize) -> Vec<SocketAddr> {
+    let players = |ip: IpAddr| PORTS.map(|port| SocketAddr::new(ip, port));
+    let mut sockets = players(ADDRESSES[machine]).to_vec();
+    sockets.push(sockets[0]);
+    sockets.extend(players(ADDRESSES_V6[machine]));
+    sockets.push(SocketAddr::new(ADDRESSES[machine], LINK_PORT));
+    sockets
+}
 
 /// Returns the core's number of the socket that takes TCP connections: after those of [`sockets`].
 pub fn listener(two_addresses: bool) -> (u32, SocketAddr) {
@@ -46,6 +60,8 @@ pub struct Lobby {
     server: Server,
     registry: MemoryRegistry,
     outputs: VecDeque<NodeOutput>,
+    /// This is the number of the link's socket, where there is a second server.
+    link: Option<u32>,
 }
 
 /// Returns the server's sockets, in the order of their ids, with one address or two.
@@ -76,7 +92,28 @@ impl Lobby {
         }));
         // Its identity stays the same over restarts, its randomness need not.
         let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
-        Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new() }
+        Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new(), link: None }
+    }
+
+    /// Makes the first (0) or second (1) of two servers with one address each, which has just started.
+    pub fn one_of_two(config: ServerConfig, machine: usize, seed: [u8; 32], now: Instant) -> Self {
+        let (own, other) = (sockets_of(machine), sockets_of(1 - machine));
+        let link = own.len() - 1;
+        let socket = |index: usize| ServerSocket {
+            second_port: own[index].port() == PORTS[1],
+            stream: index == PORTS.len(),
+            ..ServerSocket::first(own[index])
+        };
+        let sockets = (0..link).map(socket).collect();
+        let mut server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
+        let players = vec![other[0], SocketAddr::new(ADDRESSES_V6[1 - machine], PORTS[0])];
+        server.set_neighbour(now, NeighbourPlaces { players, links: vec![other[link]] });
+        Self {
+            server,
+            registry: MemoryRegistry::new(),
+            outputs: VecDeque::new(),
+            link: Some(link as u32),
+        }
     }
 
     /// Returns the core of the lobby server, to be asked or changed by a test.
@@ -97,6 +134,10 @@ impl Lobby {
             let reply = self.registry.handle(command.operation);
             self.server.handle_registry_reply(now, command.id, Ok(reply));
         }
+        while let Some((socket, transmit)) = self.link.zip(self.server.poll_link_transmit()) {
+            let (to, payload) = (transmit.to, transmit.payload);
+            self.outputs.push_back(NodeOutput::Transmit { socket, to, ttl: None, payload });
+        }
         while let Some(transmit) = self.server.poll_transmit() {
             self.outputs.push_back(NodeOutput::Transmit {
                 socket: u32::from(transmit.socket.0),
@@ -111,7 +152,11 @@ impl Lobby {
 
 impl Node for Lobby {
     fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
-        self.server.handle_datagram(now, ServerSocketId(socket as u16), from, datagram);
+        if self.link == Some(socket) {
+            self.server.handle_link_datagram(now, from, datagram);
+        } else {
+            self.server.handle_datagram(now, ServerSocketId(socket as u16), from, datagram);
+        }
         self.turn(now);
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Timer {
     Pairs(RoomId),
     /// Players who have nothing to finish are sent away, since the server ends.
     SeeOff,
+    /// The other server is asked whether it is there.
+    Neighbour,
 }
 
 /// These are deadlines in order; there is one for each key.
