@@ -20,9 +20,9 @@ use crate::key;
 use crate::link;
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
-use crate::server::{Gauges, Server, ServerSocketId};
+use crate::server::{Gauges, NeighbourState, Server, ServerSocketId};
 use crate::status::{Handle, Limit, Status, Task};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{NeighbourTrouble, Surroundings};
 use crate::tcp::Streams;
 use crate::tokens::Checkers;
 use crate::turns::Turns;
@@ -34,6 +34,10 @@ pub use start::{LobbyServer, RunningServer, StartError};
 const WAKER: Token = Token(usize::MAX);
 /// The system is asked for its addresses so often.
 const LOOK_AROUND: Duration = Duration::from_secs(15);
+/// `check` waits so long for the neighbour: it pings once a second, and its name may have to be looked up.
+const LINK_TRY: Duration = Duration::from_secs(4);
+/// Meanwhile it looks so often.
+const LINK_LOOK: Duration = Duration::from_millis(50);
 /// Players are told this when the server ends.
 const GOODBYE: &str = "its operator has ended it; it may be back soon";
 
@@ -102,6 +106,8 @@ impl BoundServer {
         let mut look_around = Instant::now();
         let alarm = Alarm::new(self.handle.waker());
         let mut door = Door::new(self.start);
+        // The neighbour is asked before anybody comes.
+        self.drain(&mut registry);
         loop {
             let now = Instant::now();
             if look_around <= now {
@@ -180,6 +186,36 @@ impl BoundServer {
                 return Ok(());
             }
         }
+    }
+
+    /// Tries the link to the neighbour for some seconds, and serves nobody meanwhile; none: there is to be no neighbour.
+    pub(crate) fn try_link(&mut self) -> Option<NeighbourState> {
+        let until = Instant::now() + LINK_TRY;
+        let (mut events, mut buffer) = (Events::with_capacity(64), udp::buffer());
+        self.settings.neighbour.as_ref()?;
+        loop {
+            let now = Instant::now();
+            while let Ok(task) = self.asked.try_recv() {
+                task(self, now);
+            }
+            self.server.handle_timeout(now);
+            while let Some(transmit) = self.server.poll_link_transmit() {
+                self.link.send(&transmit);
+            }
+            let silent = NeighbourState::Apart(NeighbourTrouble::Silent);
+            let state = self.server.neighbour().unwrap_or(silent);
+            if state != silent || now >= until {
+                return Some(state);
+            }
+            let _ = self.poll.poll(&mut events, Some(LINK_LOOK));
+            events.iter().for_each(|event| self.link.set_readable(event.token()));
+            self.link.turn(&mut buffer, &mut self.server, self.poll.registry());
+        }
+    }
+
+    /// Returns the addresses of this end of the link.
+    pub(crate) fn link_addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.link.addresses()
     }
 
     /// Serves newcomers for a moment, one at the least.

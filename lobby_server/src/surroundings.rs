@@ -153,9 +153,9 @@ impl NeighbourTrouble {
                 "it does not answer. Is it running, does it name this server with --neighbour, and do both firewalls let \
                  UDP in to the link's port (two after the first port, 3480)?"
             }
-            Self::OtherKey => "it has another key. Copy this server's key file to it, and start it again",
+            Self::OtherKey => "it has another key. Copy this server's key file to it, and start it again.",
             Self::OtherVersion => {
-                "it has another version of the lobby server. Start the same one on both machines"
+                "it has another version of the lobby server. Start the same one on both machines."
             }
         }
     }
@@ -212,7 +212,7 @@ impl fmt::Display for Finding {
             }
             Self::Neighbour { address, trouble } => write!(
                 f,
-                "The neighbour {address} is not linked: {}. Until then players are told of this server's own address alone, \
+                "The neighbour {address} is not linked: {} Until then players are told of this server's own address alone, \
                  and whether their NATs mind the address stays unknown.",
                 trouble.with_cure()
             ),

@@ -108,12 +108,7 @@ impl Lobby {
         let mut server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
         let players = vec![other[0], SocketAddr::new(ADDRESSES_V6[1 - machine], PORTS[0])];
         server.set_neighbour(now, NeighbourPlaces { players, links: vec![other[link]] });
-        Self {
-            server,
-            registry: MemoryRegistry::new(),
-            outputs: VecDeque::new(),
-            link: Some(link as u32),
-        }
+        Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new(), link: Some(link as u32) }
     }
 
     /// Returns the core of the lobby server, to be asked or changed by a test.
