@@ -159,3 +159,23 @@ fn who_logs_in_without_the_neighbour_is_classified_as_with_one_address_until_it_
     let full = pair.player(pair.left).nat;
     assert_eq!((full.confidence, full.kind()), (Confidence::Full, NatKind::PortRestrictedCone));
 }
+
+#[test]
+fn a_neighbour_that_comes_in_the_middle_of_a_classification_makes_nobody_surer_than_it_can_be() {
+    for after_ms in [0, 100, 400, 1000] {
+        let mut settings = settings(700, "portrestricted", "ps");
+        settings.join = JoinMoment::AtOnce;
+        let mut pair = PairWorld::new(settings);
+        pair.stop_neighbour();
+        run(&mut pair, 5);
+        assert!(pair.prepare());
+        let comes = pair.world.now() + Duration::from_millis(after_ms);
+        pair.world.run_until(comes);
+        pair.start_neighbour(9);
+        run(&mut pair, 10);
+        for host in [pair.left, pair.right] {
+            let nat = pair.player(host).nat;
+            assert_eq!(nat.confidence, Confidence::Reduced, "{after_ms} ms: {nat:?}");
+        }
+    }
+}

@@ -128,6 +128,11 @@ impl Context {
         Some(Route { socket: ServerSocketId(index as u16), asked, peer: route.peer })
     }
 
+    /// Returns whether there is a second address in this family.
+    pub(super) fn has_second_address(&self, v4: bool) -> bool {
+        self.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4)
+    }
+
     /// Returns whether what comes this way comes over TCP.
     pub(super) fn is_stream(&self, route: Route) -> bool {
         self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)

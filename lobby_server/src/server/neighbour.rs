@@ -104,6 +104,8 @@ pub(super) struct Neighbour {
     /// These pings were not answered yet, the newest last.
     unanswered: VecDeque<u64>,
     pinged: Option<Instant>,
+    /// The last second began then.
+    second: Option<Instant>,
     /// So many seconds have passed without an answer.
     missed: u32,
     heard: Heard,
@@ -209,6 +211,7 @@ impl Neighbour {
             trouble: NeighbourTrouble::Silent,
             unanswered: VecDeque::new(),
             pinged: None,
+            second: None,
             missed: 0,
             heard: Heard::new(now),
             emit_limit: PrefixLimiter::new(EMIT_RATE, limiter, now),
@@ -237,13 +240,17 @@ impl Neighbour {
 
     /// A second is over: it is asked again, and lost where it has not answered for long.
     fn tick(&mut self, cx: &mut Context) {
-        if self.missed >= LOST {
-            if self.linked {
-                self.part(cx);
+        // One that has just started is asked between two seconds.
+        if self.second.is_none_or(|at| cx.now.saturating_duration_since(at) >= PING) {
+            self.second = Some(cx.now);
+            if self.missed >= LOST {
+                if self.linked {
+                    self.part(cx);
+                }
+                self.complain(cx);
             }
-            self.complain(cx);
+            self.missed = self.missed.saturating_add(1);
         }
-        self.missed = self.missed.saturating_add(1);
         self.ping(cx);
         cx.timers.set(Timer::Neighbour, Some(cx.now + PING));
     }
@@ -335,15 +342,19 @@ impl Neighbour {
         news
     }
 
-    fn answer(&mut self, cx: &Context, from: SocketAddr, head: Head) {
+    fn answer(&mut self, cx: &mut Context, from: SocketAddr, head: Head) {
         let pong = LinkMessage::Pong { ping: head.counter, ports: own_ports(cx) };
         let answer = Head { from: self.incarnation, to: head.from, counter: self.count() };
         self.send(from, answer, &pong);
         let stranger = self.peer.as_ref().is_none_or(|peer| peer.incarnation != head.from);
-        let rested = self.pinged.is_none_or(|at| cx.now.saturating_duration_since(at) >= LEAST_GAP);
         // It has just started, or is back: it need not wait for our next second.
-        if (stranger || !self.linked) && rested {
-            self.ping(cx);
+        if stranger || !self.linked {
+            let rested = self.pinged.map_or(cx.now, |at| at + LEAST_GAP);
+            if rested <= cx.now {
+                self.ping(cx);
+            } else {
+                cx.timers.set(Timer::Neighbour, Some(rested));
+            }
         }
     }
 
