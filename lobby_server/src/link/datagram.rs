@@ -250,6 +250,25 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        /// Nobody can make these but who has the key; they are read or refused all the same.
+        #[test]
+        fn whatever_stands_under_a_good_seal_is_read_or_refused(
+            what in 0u8..6,
+            rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80),
+        ) {
+            let key = key(1);
+            let mut sealed = vec![LINK_KIND, LINK_VERSION, what];
+            sealed.extend_from_slice(&key.name);
+            sealed.extend_from_slice(&rest);
+            let code = key.mac.code(PURPOSE, &[&sealed]).unwrap();
+            sealed.extend_from_slice(&code);
+            if let Ok((head, message)) = key.open(&sealed) {
+                proptest::prop_assert_eq!(key.seal(head, &message).map(|again| again.len()), Some(sealed.len()));
+            }
+        }
+    }
+
     #[test]
     fn no_damaged_cut_or_foreign_datagram_is_read() {
         for message in all(b"a probe") {
