@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::config::Settings;
 use crate::key::{self, KeyError};
 use crate::run::{LobbyServer, StartError};
+use crate::server::NeighbourState;
 use crate::special_use::special_use;
 use crate::surroundings::Surroundings;
 use traversal_core::Identity;
@@ -39,18 +40,25 @@ pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> 
     let mut text = String::new();
     let key = key::check(key_file);
     let key_ok = key.is_ok();
+    let identity = key.as_ref().ok().cloned().flatten();
+    let neighbour = settings.neighbour.clone();
     text.push_str(&about_key(key, key_file));
     let public: Vec<IpAddr> =
         settings.public_address.iter().chain(&settings.second_public_address).copied().collect();
     let second_configured = !settings.second_address.is_empty();
-    let addresses = match LobbyServer::new(settings).bind() {
-        Ok(bound) => bound.addresses().clone(),
+    let mut server = LobbyServer::new(settings);
+    if let Some(identity) = &identity {
+        server = server.identity(identity.clone());
+    }
+    let mut tried = match server.bind() {
+        Ok(bound) => bound,
         Err(error @ (StartError::Bind(_) | StartError::Http(_))) => {
             let _ = writeln!(text, "sockets: FAILED: {}", chain(&error));
             return Ok(Report { text, ok: false });
         }
         Err(other) => return Err(other),
     };
+    let addresses = tried.addresses().clone();
     let list =
         |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "sockets: ok, UDP {}", list(&addresses.all));
@@ -74,13 +82,25 @@ pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> 
     let candidates = if everywhere { own.iter() } else { bound.iter() }.chain(&public).copied();
     text.push_str(&reach(candidates));
     text.push_str(&place(&around));
-    if second_configured {
+    if let Some(name) = &neighbour {
+        let linked = identity.is_some().then(|| tried.try_link()).flatten();
+        text.push_str(&about_neighbour(name, linked));
+        for link in tried.link_addresses() {
+            let port = link.port();
+            let _ = writeln!(
+                text,
+                "firewall: let UDP in to port {port} from {name} (for example: ufw allow from ITS_ADDRESS to any port {port} \
+                 proto udp)"
+            );
+        }
+        let _ = writeln!(text, "classification: full (two addresses, two ports) while the neighbour answers");
+    } else if second_configured {
         let _ = writeln!(text, "classification: full (two addresses, two ports)");
     } else {
         let _ = writeln!(
             text,
             "classification: reduced (one address): whether a NAT is address-dependent stays unknown. With a \
-             second public address: --bind FIRST:3478 --second-address SECOND"
+             second public address: --bind FIRST:3478 --second-address SECOND; with a second machine: --neighbour ITS_NAME"
         );
     }
     let mut ports: Vec<u16> = addresses.all.iter().map(SocketAddr::port).collect();
@@ -105,6 +125,16 @@ pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> 
         "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or a STUN client: turnutils_natdiscovery -m -f -p {port} YOUR_ADDRESS"
     );
     Ok(Report { text, ok: key_ok })
+}
+
+fn about_neighbour(name: &str, state: Option<NeighbourState>) -> String {
+    match state {
+        Some(NeighbourState::Linked) => format!("neighbour: ok, {name} answers and has the same key\n"),
+        Some(NeighbourState::Apart(trouble)) => {
+            format!("neighbour: FAILED: {name}: {}\n", trouble.with_cure())
+        }
+        None => format!("neighbour: not tried, for want of a key: copy the key file of {name}\n"),
+    }
 }
 
 fn about_key(key: Result<Option<Identity>, KeyError>, file: &Path) -> String {

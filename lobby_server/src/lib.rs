@@ -7,7 +7,7 @@
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
 //! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `budget`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
-//! STUN format, `watch` looks at what it takes and loses, `http` has the metrics and the dashboard, [`log`] the log; [`config`], [`key`], [`files`], `special_use` and [`check`] serve the operator, who asks a running server by `admin`.
+//! STUN format, `watch` looks at what it takes and loses, `http` has the metrics and the dashboard, [`log`] the log; [`config`], [`key`], [`files`], `special_use` and [`check`] serve the operator, who asks a running server by `admin`. `link` is between this server and another one, whose address is its second.
 
 mod addresses;
 #[cfg(unix)]
@@ -32,6 +32,7 @@ mod ids;
 pub mod key;
 mod kicked;
 mod limits;
+mod link;
 pub mod log;
 mod matchmaking;
 mod outcomes;
@@ -61,16 +62,17 @@ pub use histogram::Histogram;
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;
+pub use link::{NeighbourPlaces, PlacesError};
 pub use outcomes::{Outcomes, PairOutcome, PairResult};
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
 pub use server::{
-    Counters, GameNumbers, Gauges, NotOne, PlayerRow, Refusal, Refusals, RoomRow, Server, ServerSocket,
-    ServerSocketId, ServerTransmit, Timings,
+    Counters, GameNumbers, Gauges, LinkTransmit, NeighbourState, NotOne, PlayerRow, Refusal, Refusals,
+    RoomRow, Server, ServerSocket, ServerSocketId, ServerTransmit, Timings,
 };
 pub use status::{Handle, Limit, Status};
-pub use surroundings::{Finding, Surroundings};
+pub use surroundings::{Finding, NeighbourTrouble, Surroundings};
 pub use tokens::{TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
 pub use traversal_core::Identity;
 

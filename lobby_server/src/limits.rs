@@ -143,6 +143,15 @@ impl PrefixLimiter {
         allowed
     }
 
+    /// Returns whether so many more events are within the rate; they are counted if so.
+    pub(crate) fn allow_many(&mut self, ip: IpAddr, now: Instant, cost: f64) -> bool {
+        let allowed = self.each(ip, |bucket, rate| bucket.left(rate, now) >= cost);
+        if allowed {
+            self.each(ip, |bucket, rate| bucket.take_many(rate, now, cost));
+        }
+        allowed
+    }
+
     /// Returns whether one more event would be; nothing is counted.
     pub(crate) fn would_allow(&mut self, ip: IpAddr, now: Instant) -> bool {
         self.each(ip, |bucket, rate| bucket.left(rate, now) >= 1.0)

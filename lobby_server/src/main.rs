@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   lobby_server                                   all addresses, ports 3478 and 3479
   lobby_server --bind 198.18.0.10:3478 --second-address 198.18.0.11
                                                  two addresses: full NAT classification
+  lobby_server --neighbour lobby2.example.org    the second address is another machine's, with the same key file
   lobby_server --public-address 203.0.113.5      behind a cloud's 1:1 NAT
   lobby_server check                             will it serve, and what to open in a firewall
   lobby_server key                               the public key to pin in clients
@@ -100,6 +101,19 @@ struct Flags {
     #[arg(long, global = true, value_name = "IP")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     second_public_address: Vec<IpAddr>,
+    /// Another lobby server with the same key file, as players reach it: its address serves as the second one of this, and
+    /// this one's as its. Its port is 3478 unless it is given.
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    neighbour: Option<String>,
+    /// Where the neighbour's end of the link is. [default: its host, two ports after its first one]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    neighbour_link: Option<String>,
+    /// Where this server's end of the link is. [default: its own addresses, two ports after the first one]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_bind: Option<SocketAddr>,
     /// Metrics, health and status page. [default: 127.0.0.1:9600]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]

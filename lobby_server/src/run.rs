@@ -2,7 +2,7 @@
 
 mod start;
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -17,11 +17,12 @@ use crate::config::Settings;
 use crate::door::{Answer, Door, Newcomer};
 use crate::http::Http;
 use crate::key;
+use crate::link;
 use crate::log::Losses;
 use crate::registry::MemoryRegistry;
-use crate::server::{Gauges, Server, ServerSocketId};
+use crate::server::{Gauges, NeighbourState, Server, ServerSocketId};
 use crate::status::{Handle, Limit, Status, Task};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{NeighbourTrouble, Surroundings};
 use crate::tcp::Streams;
 use crate::tokens::Checkers;
 use crate::turns::Turns;
@@ -33,6 +34,10 @@ pub use start::{LobbyServer, RunningServer, StartError};
 const WAKER: Token = Token(usize::MAX);
 /// The system is asked for its addresses so often.
 const LOOK_AROUND: Duration = Duration::from_secs(15);
+/// `check` waits so long for the neighbour: it pings once a second, and its name may have to be looked up.
+const LINK_TRY: Duration = Duration::from_secs(4);
+/// Meanwhile it looks so often.
+const LINK_LOOK: Duration = Duration::from_millis(50);
 /// Players are told this when the server ends.
 const GOODBYE: &str = "its operator has ended it; it may be back soon";
 
@@ -52,6 +57,9 @@ pub struct BoundServer {
     poll: Poll,
     sockets: Vec<Bound>,
     streams: Streams,
+    /// The link to the neighbour.
+    link: link::Sockets,
+    _resolving: Option<Sender<()>>,
     server: Server,
     /// The program that embeds the server checks tokens itself, in these threads.
     checkers: Option<Checkers>,
@@ -98,13 +106,16 @@ impl BoundServer {
         let mut look_around = Instant::now();
         let alarm = Alarm::new(self.handle.waker());
         let mut door = Door::new(self.start);
+        // The neighbour is asked before anybody comes.
+        self.drain(&mut registry);
         loop {
             let now = Instant::now();
             if look_around <= now {
                 look_around = now + LOOK_AROUND;
                 self.server.set_surroundings(now, Surroundings::read());
             }
-            let reading = self.sockets.iter().filter_map(|bound| bound.poll_timeout(now)).min();
+            let reading = self.sockets.iter().filter_map(|bound| bound.poll_timeout(now));
+            let reading = reading.chain(self.link.poll_timeout(now)).min();
             let busy = self.streams.is_ready() || !door.is_empty();
             let wait = if reading.is_some_and(|at| at <= now) || busy {
                 Some(Duration::ZERO)
@@ -123,6 +134,7 @@ impl BoundServer {
             for event in &events {
                 match self.sockets.get_mut(event.token().0) {
                     Some(bound) => bound.set_readable(),
+                    None if link::is_link(event.token()) => self.link.set_readable(event.token()),
                     None => self.streams.handle_event(event),
                 }
             }
@@ -132,6 +144,8 @@ impl BoundServer {
                 self.sockets[index].mend(Instant::now(), self.poll.registry(), id);
                 self.drain(&mut registry);
             }
+            self.link.turn(&mut buffer, &mut self.server, self.poll.registry());
+            self.drain(&mut registry);
             self.open_door(&mut door, &mut registry);
             let now = Instant::now();
             self.streams.turn(now, &mut self.server);
@@ -172,6 +186,36 @@ impl BoundServer {
                 return Ok(());
             }
         }
+    }
+
+    /// Tries the link to the neighbour for some seconds, and serves nobody meanwhile; none: there is to be no neighbour.
+    pub(crate) fn try_link(&mut self) -> Option<NeighbourState> {
+        let until = Instant::now() + LINK_TRY;
+        let (mut events, mut buffer) = (Events::with_capacity(64), udp::buffer());
+        self.settings.neighbour.as_ref()?;
+        loop {
+            let now = Instant::now();
+            while let Ok(task) = self.asked.try_recv() {
+                task(self, now);
+            }
+            self.server.handle_timeout(now);
+            while let Some(transmit) = self.server.poll_link_transmit() {
+                self.link.send(&transmit);
+            }
+            let silent = NeighbourState::Apart(NeighbourTrouble::Silent);
+            let state = self.server.neighbour().unwrap_or(silent);
+            if state != silent || now >= until {
+                return Some(state);
+            }
+            let _ = self.poll.poll(&mut events, Some(LINK_LOOK));
+            events.iter().for_each(|event| self.link.set_readable(event.token()));
+            self.link.turn(&mut buffer, &mut self.server, self.poll.registry());
+        }
+    }
+
+    /// Returns the addresses of this end of the link.
+    pub(crate) fn link_addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.link.addresses()
     }
 
     /// Serves newcomers for a moment, one at the least.
@@ -283,6 +327,9 @@ impl BoundServer {
             while let Some(question) = self.server.poll_token_question() {
                 checkers.ask(question);
             }
+        }
+        while let Some(transmit) = self.server.poll_link_transmit() {
+            self.send_errors += u64::from(!self.link.send(&transmit));
         }
         while let Some(transmit) = self.server.poll_transmit() {
             let sent = match self.sockets.get_mut(usize::from(transmit.socket.0)) {

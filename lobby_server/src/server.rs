@@ -13,6 +13,7 @@ mod counters;
 mod dispatch;
 mod games;
 mod matches;
+mod neighbour;
 mod nodes;
 pub(crate) mod operator;
 mod refusals;
@@ -49,6 +50,8 @@ use context::Context;
 pub use counters::{Counters, Gauges};
 pub use games::GameNumbers;
 use matches::Matches;
+use neighbour::Neighbour;
+pub use neighbour::{LinkTransmit, NeighbourState};
 pub use operator::{NotOne, PlayerRow, RoomRow};
 pub use refusals::{Refusal, Refusals};
 use rooms::{Others, Rooms};
@@ -71,6 +74,8 @@ pub struct Server {
     rooms: Rooms,
     stun: Stun,
     place: Place,
+    /// Another server's address is the second one of this one.
+    neighbour: Option<Box<Neighbour>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -101,6 +106,7 @@ impl Server {
             rooms: Rooms::new(&config, limiter_key, now),
             stun: Stun::new(&config, limiter_key, now),
             place: Place::default(),
+            neighbour: None,
             cx: Context::new(config, sockets, rng, now),
         }
     }
@@ -252,13 +258,16 @@ impl Server {
         self.cx.now = now;
         self.cx.counters.datagrams_in += 1;
         self.cx.counters.bytes_in += datagram.len() as u64;
-        if usize::from(socket.0) >= self.cx.sockets.len() || datagram.len() > MAX_DATAGRAM || from.port() == 0
-        {
+        if usize::from(socket.0) >= self.cx.own_sockets || datagram.len() > MAX_DATAGRAM || from.port() == 0 {
             self.cx.counters.dropped += 1;
             return;
         }
-        let route = Route { socket, asked, peer: from };
-        self.cx.incoming = Incoming { bytes: datagram.len(), proven: None };
+        self.note_heard(from);
+        self.take(Route { socket, asked, peer: from }, datagram);
+    }
+
+    fn take(&mut self, route: Route, datagram: &[u8]) {
+        self.cx.incoming = Incoming { bytes: datagram.len(), ..Incoming::default() };
         self.dispatch(route, datagram);
         self.cx.incoming = Incoming::default();
     }
@@ -270,8 +279,9 @@ impl Server {
         self.cx.counters.bytes_in += newcomer.datagram.len() as u64;
         self.cx.counters.limit(Refusal::HelloBusy);
         let route = Route { socket: newcomer.socket, asked: newcomer.asked, peer: newcomer.from };
-        if usize::from(route.socket.0) < self.cx.sockets.len() && route.peer.port() != 0 {
-            self.cx.incoming = Incoming { bytes: newcomer.datagram.len(), proven: None };
+        if usize::from(route.socket.0) < self.cx.own_sockets && route.peer.port() != 0 {
+            self.note_heard(route.peer);
+            self.cx.incoming = Incoming { bytes: newcomer.datagram.len(), ..Incoming::default() };
             self.roster.turn_away(&mut self.cx, route, &newcomer.datagram, again_s);
             self.cx.incoming = Incoming::default();
         }
@@ -309,7 +319,9 @@ impl Server {
             self.handle_session_datagram(id, route, kind, datagram);
             return;
         }
-        self.roster.refuse_unknown(&mut self.cx, route, kind, datagram);
+        if !self.forward(route, kind, datagram) {
+            self.roster.refuse_unknown(&mut self.cx, route, kind, datagram);
+        }
     }
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Afterwards that is later than `now`.
@@ -353,6 +365,7 @@ impl Server {
                     self.replaced_elsewhere(id);
                 }
             }
+            Timer::Neighbour => self.neighbour_timeout(),
         }
     }
 

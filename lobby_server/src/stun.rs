@@ -51,6 +51,14 @@ pub(crate) fn is_stun(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER && datagram[0] < 4 && datagram[4..8] == MAGIC_COOKIE.to_be_bytes()
 }
 
+/// Returns whether a datagram has the form of an answer: success or error, and as long as it says. Answers to clients of RFC
+/// 3489 have no magic cookie.
+pub(crate) fn is_answer(datagram: &[u8]) -> bool {
+    let kind = u16_at(datagram, 0);
+    let length = u16_at(datagram, 2).map(|length| HEADER + usize::from(length));
+    matches!(kind, Some(BINDING_SUCCESS | BINDING_ERROR)) && length == Some(datagram.len())
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }

@@ -5,7 +5,7 @@ mod reading;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use traversal_core::address::{Scope, scope};
@@ -91,12 +91,39 @@ pub enum Finding {
         /// It has got these addresses.
         new: Vec<IpAddr>,
     },
+    /// The other server whose address is to be the second one of this one is not linked.
+    Neighbour {
+        /// It is named by this address.
+        address: SocketAddr,
+        /// This is in the way.
+        trouble: NeighbourTrouble,
+    },
+}
+
+/// This is why two servers are not linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NeighbourTrouble {
+    /// The other one does not answer.
+    Silent,
+    /// It has another key.
+    OtherKey,
+    /// It has another version of the link.
+    OtherVersion,
 }
 
 impl Finding {
     /// Names of all kinds, as in the metrics.
-    pub const NAMES: [&'static str; 5] =
-        ["one-address", "public-address-unknown", "container", "address-gone", "addresses-changed"];
+    pub const NAMES: [&'static str; 8] = [
+        "one-address",
+        "public-address-unknown",
+        "container",
+        "address-gone",
+        "addresses-changed",
+        "neighbour-silent",
+        "neighbour-key",
+        "neighbour-version",
+    ];
 
     /// Names its kind: one of [`NAMES`](Self::NAMES).
     pub fn name(&self) -> &'static str {
@@ -106,12 +133,31 @@ impl Finding {
             Self::Container { .. } => 2,
             Self::AddressGone { .. } => 3,
             Self::AddressesChanged { .. } => 4,
+            Self::Neighbour { trouble: NeighbourTrouble::Silent, .. } => 5,
+            Self::Neighbour { trouble: NeighbourTrouble::OtherKey, .. } => 6,
+            Self::Neighbour { trouble: NeighbourTrouble::OtherVersion, .. } => 7,
         }]
     }
 
     /// Returns whether players suffer from it now.
     pub fn is_serious(&self) -> bool {
-        matches!(self, Self::OneAddress { .. } | Self::AddressGone { .. })
+        matches!(self, Self::OneAddress { .. } | Self::AddressGone { .. } | Self::Neighbour { .. })
+    }
+}
+
+impl NeighbourTrouble {
+    /// Returns what is in the way, and what to do about it.
+    pub(crate) fn with_cure(self) -> &'static str {
+        match self {
+            Self::Silent => {
+                "it does not answer. Is it running, does it name this server with --neighbour, and do both firewalls let \
+                 UDP in to the link's port (two after the first port, 3480)?"
+            }
+            Self::OtherKey => "it has another key. Copy this server's key file to it, and start it again.",
+            Self::OtherVersion => {
+                "it has another version of the lobby server. Start the same one on both machines."
+            }
+        }
     }
 }
 
@@ -164,6 +210,12 @@ impl fmt::Display for Finding {
                      a --public-address that was given has to be changed by hand.",
                 )
             }
+            Self::Neighbour { address, trouble } => write!(
+                f,
+                "The neighbour {address} is not linked: {} Until then players are told of this server's own address alone, \
+                 and whether their NATs mind the address stays unknown.",
+                trouble.with_cure()
+            ),
         }
     }
 }

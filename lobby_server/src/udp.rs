@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use mio::{Interest, Registry, Token};
-use traversal_udp::{Buffer, Episode, Origin, Outgoing, Received, Sent, Socket};
+use traversal_udp::{Buffer, Datagram, Episode, Origin, Outgoing, Received, Sent, Socket};
 
 use crate::bind_error::{BindError, Transport};
 use crate::door::{Door, Newcomer};
@@ -80,6 +80,20 @@ impl Bound {
         server: &mut Server,
         door: &mut Door,
     ) {
+        let anywhere = self.about.local.ip().is_unspecified();
+        self.read(buffer, |now, datagram| {
+            let asked = anywhere.then_some(datagram.asked).flatten();
+            if Door::is_for(datagram.payload) {
+                let (from, datagram) = (datagram.from, datagram.payload.to_vec());
+                door.come(Newcomer { since: now, socket: id, asked, from, datagram });
+            } else {
+                server.handle_datagram_at(now, id, asked, datagram.from, datagram.payload);
+            }
+        });
+    }
+
+    /// Gives what has come in to `take`.
+    pub(crate) fn read(&mut self, buffer: &mut Buffer, mut take: impl FnMut(Instant, Datagram<'_>)) {
         for _ in 0..BATCHES_IN_A_ROW {
             let now = Instant::now();
             if !self.socket.is_readable(now) {
@@ -93,15 +107,7 @@ impl Bound {
                 }
                 Received::Failed { .. } => {}
             }
-            for datagram in buffer.datagrams() {
-                let asked = self.about.local.ip().is_unspecified().then_some(datagram.asked).flatten();
-                if Door::is_for(datagram.payload) {
-                    let (from, datagram) = (datagram.from, datagram.payload.to_vec());
-                    door.come(Newcomer { since: now, socket: id, asked, from, datagram });
-                } else {
-                    server.handle_datagram_at(now, id, asked, datagram.from, datagram.payload);
-                }
-            }
+            buffer.datagrams().for_each(|datagram| take(now, datagram));
         }
     }
 

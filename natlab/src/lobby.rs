@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use lobby_server::registry::{BEAT, MemoryRegistry, NodeSite, RegistryDown};
-use lobby_server::{Server, ServerConfig, ServerSocket, ServerSocketId};
+use lobby_server::{NeighbourPlaces, Server, ServerConfig, ServerSocket, ServerSocketId};
 use traversal_core::Identity;
 use traversal_core::wire::message::{Frame, ToServer};
 
@@ -28,6 +28,20 @@ const KEY: [u8; 32] = [42; 32];
 
 /// It listens on these two ports.
 pub const PORTS: [u16; 2] = [3478, 3479];
+
+/// Two servers with one address each have their link at this port.
+const LINK_PORT: u16 = 3480;
+
+/// Returns the sockets of one of two servers with one address each, in the order of their numbers: those of players, the one
+/// that takes TCP, and the link's.
+pub fn sockets_of(machine: usize) -> Vec<SocketAddr> {
+    let players = |ip: IpAddr| PORTS.map(|port| SocketAddr::new(ip, port));
+    let mut sockets = players(ADDRESSES[machine]).to_vec();
+    sockets.push(sockets[0]);
+    sockets.extend(players(ADDRESSES_V6[machine]));
+    sockets.push(SocketAddr::new(ADDRESSES[machine], LINK_PORT));
+    sockets
+}
 
 /// Returns the core's number of the socket that takes TCP connections: after those of [`sockets`].
 pub fn listener(two_addresses: bool) -> (u32, SocketAddr) {
@@ -53,6 +67,8 @@ pub struct Lobby {
     /// It does not reach the registry, nor the registry it.
     cut_off: bool,
     outputs: VecDeque<NodeOutput>,
+    /// This is the number of the link's socket, where there is a second server.
+    link: Option<u32>,
 }
 
 /// Returns the two addresses of this node of several, from 1 on; those of node 1 are [`ADDRESSES`].
@@ -61,7 +77,7 @@ pub fn addresses_of(node: u8) -> [IpAddr; 2] {
 }
 
 /// Returns the sockets of this node of several, in the order of their ids.
-pub fn sockets_of(node: u8) -> Vec<SocketAddr> {
+pub fn sockets_of_node(node: u8) -> Vec<SocketAddr> {
     addresses_of(node).iter().flat_map(|ip| PORTS.map(|port| SocketAddr::new(*ip, port))).collect()
 }
 
@@ -93,7 +109,7 @@ impl Lobby {
         }));
         // Its identity stays the same over restarts, its randomness need not.
         let server = Server::new(config, Identity::from_secret(KEY), seed, sockets, now);
-        Self { server, registry: MemoryRegistry::new(), beat: None, cut_off: false, outputs: VecDeque::new() }
+        Self { server, registry: MemoryRegistry::new(), beat: None, cut_off: false, outputs: VecDeque::new(), link: None }
     }
 
     /// Makes one of several nodes, from 1 on, which share this registry. Its number in the registry is `incarnation`: a node
@@ -118,7 +134,7 @@ impl Lobby {
         now: Instant,
     ) -> Self {
         let [first, second] = addresses_of(node);
-        let mut sockets: Vec<ServerSocket> = sockets_of(node)
+        let mut sockets: Vec<ServerSocket> = sockets_of_node(node)
             .into_iter()
             .map(|local| ServerSocket {
                 second_address: local.ip() == second,
@@ -132,7 +148,7 @@ impl Lobby {
         let addresses = vec![SocketAddr::new(first, PORTS[0])];
         let site = NodeSite { node: incarnation, addresses, players: 0, draining: false };
         let mut lobby =
-            Self { server, registry, beat: Some((site, now)), cut_off: false, outputs: VecDeque::new() };
+            Self { server, registry, beat: Some((site, now)), cut_off: false, outputs: VecDeque::new(), link: None };
         lobby.tell_registry(now);
         lobby
     }
@@ -151,6 +167,22 @@ impl Lobby {
         if !self.cut_off {
             self.registry.beat(now, site.clone());
         }
+    }
+
+    /// Makes the first (0) or second (1) of two servers with one address each, which has just started.
+    pub fn one_of_two(config: ServerConfig, machine: usize, seed: [u8; 32], now: Instant) -> Self {
+        let (own, other) = (sockets_of(machine), sockets_of(1 - machine));
+        let link = own.len() - 1;
+        let socket = |index: usize| ServerSocket {
+            second_port: own[index].port() == PORTS[1],
+            stream: index == PORTS.len(),
+            ..ServerSocket::first(own[index])
+        };
+        let sockets = (0..link).map(socket).collect();
+        let mut server = Server::new(config, Identity::from_secret(KEY), seed, sockets, now);
+        let players = vec![other[0], SocketAddr::new(ADDRESSES_V6[1 - machine], PORTS[0])];
+        server.set_neighbour(now, NeighbourPlaces { players, links: vec![other[link]] });
+        Self { server, registry: MemoryRegistry::new(), beat: None, cut_off: false, outputs: VecDeque::new(), link: Some(link as u32) }
     }
 
     /// Returns the core of the lobby server, to be asked or changed by a test.
@@ -181,6 +213,10 @@ impl Lobby {
             asked = true;
             self.server.handle_registry_note(now, note);
         }
+        while let Some((socket, transmit)) = self.link.zip(self.server.poll_link_transmit()) {
+            let (to, payload) = (transmit.to, transmit.payload);
+            self.outputs.push_back(NodeOutput::Transmit { socket, to, ttl: None, payload });
+        }
         while let Some(transmit) = self.server.poll_transmit() {
             self.outputs.push_back(NodeOutput::Transmit {
                 socket: u32::from(transmit.socket.0),
@@ -195,7 +231,11 @@ impl Lobby {
 
 impl Node for Lobby {
     fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
-        self.server.handle_datagram(now, ServerSocketId(socket as u16), from, datagram);
+        if self.link == Some(socket) {
+            self.server.handle_link_datagram(now, from, datagram);
+        } else {
+            self.server.handle_datagram(now, ServerSocketId(socket as u16), from, datagram);
+        }
         self.turn(now);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lobby_server::MemoryRegistry;
 use lobby_server::registry::{NodeSite, RegistryOperation, RegistryReply, RoomLocation, RoomRecord};
-use natlab::lobby::{Lobby, SimulatedProgram, sockets_of};
+use natlab::lobby::{Lobby, SimulatedProgram, sockets_of_node};
 use natlab::nat::NatSpec;
 use natlab::scenario::PartyWorld;
 use natlab::world::HostId;
@@ -49,7 +49,7 @@ impl Nodes {
     /// Returns the node at which this player is logged in.
     fn node_of(&self, index: usize) -> Option<u8> {
         let LobbyState::Online { server, .. } = self.party.player(index).lobby else { return None };
-        (1..=self.hosts.len() as u8).find(|node| sockets_of(*node).contains(&server))
+        (1..=self.hosts.len() as u8).find(|node| sockets_of_node(*node).contains(&server))
     }
 
     fn kill(&mut self, node: u8) {
@@ -270,7 +270,7 @@ fn a_room_that_was_taken_up_while_its_node_was_cut_off_is_one_room_again() {
         nodes.party.world.cut(address, away, true);
     }
     assert!(nodes.party.wait(20 * SECOND, |party| {
-        matches!(&party.player(2).lobby, LobbyState::Online { server, .. } if sockets_of(2).contains(server))
+        matches!(&party.player(2).lobby, LobbyState::Online { server, .. } if sockets_of_node(2).contains(server))
     }));
     nodes.run(10 * SECOND);
     assert_eq!(nodes.server(2, |server, _| server.gauges().rooms), 1, "it has taken the room up");
@@ -302,7 +302,7 @@ fn two_nodes_that_send_a_player_to_each_other_have_it_log_in_a_few_times_only() 
         let record =
             RoomRecord { location, epoch: 0, game: AgentConfig::default().game, public: true, summary };
         let now = nodes.party.world.instant();
-        let addresses = vec![sockets_of(holder as u8)[0]];
+        let addresses = vec![sockets_of_node(holder as u8)[0]];
         registry.beat(now, NodeSite { node: holder, addresses, players: 0, draining: false });
         registry.handle(now, holder, RegistryOperation::Claim(record))
     };
@@ -324,7 +324,7 @@ fn two_nodes_that_send_a_player_to_each_other_have_it_log_in_a_few_times_only() 
         for node in [1, 2] {
             let now = nodes.party.world.instant();
             let other = 3 - node;
-            let addresses = vec![sockets_of(other as u8)[0]];
+            let addresses = vec![sockets_of_node(other as u8)[0]];
             split[node - 1]
                 .beat(now, NodeSite { node: other as u64, addresses, players: 0, draining: false });
         }

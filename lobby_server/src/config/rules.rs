@@ -186,7 +186,25 @@ fn addresses(settings: &Settings) -> Result<(), ConfigError> {
             return Err(wrong(format!("second_public_address {public}: it is public_address already")));
         }
     }
+    neighbour(settings)?;
     second_port(settings)
+}
+
+fn neighbour(settings: &Settings) -> Result<(), ConfigError> {
+    for (name, given) in
+        [("neighbour_link", settings.neighbour_link.is_some()), ("link_bind", settings.link_bind.is_some())]
+    {
+        if given && settings.neighbour.is_none() {
+            return Err(wrong(format!("{name} is about the link to a neighbour: give neighbour too")));
+        }
+    }
+    if settings.resolver()?.is_some() && !settings.second_address.is_empty() {
+        return Err(wrong(
+            "neighbour: its address would be a second one beside second_address; leave one of them out"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Finds the first address of a family to serve; beside it are the second port and address.
@@ -230,7 +248,11 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 33] = [
+        let cases: [(Change, &str); 37] = [
+            (|s| s.neighbour = Some("https://x".into()), "HOST:PORT"),
+            (|s| s.neighbour = Some("x:65534".into()), "neighbour_link"),
+            (|s| s.neighbour_link = Some("x:3480".into()), "give neighbour too"),
+            (|s| s.link_bind = Some("127.0.0.1:3480".parse().unwrap()), "give neighbour too"),
             (|s| s.drain_s = 3601, "drain_s is 3601: from 0 to 3600"),
             (|s| s.log = "lobby_server=loud".into(), "log \"lobby_server=loud\""),
             (|s| s.registry = "redis://x".into(), "memory"),

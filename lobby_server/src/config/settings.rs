@@ -16,6 +16,7 @@ use super::rules;
 use super::sources::{Environment, nearest, one_or_many, secret};
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
 use crate::budget::{RelayBudget, RelayBudgets};
+use crate::link::{Place, PlacesError, Resolver};
 use crate::relay::RelayMode;
 
 /// These are all settings of the program. The fields are the keys of the configuration file; in upper case behind
@@ -40,6 +41,13 @@ pub struct Settings {
     /// Players know the second address by these, one per family.
     #[serde(deserialize_with = "one_or_many")]
     pub second_public_address: Vec<IpAddr>,
+    /// Another lobby server with the same key file is here, as `HOST` or `HOST:PORT`, as players reach it: its address is this
+    /// server's second one, and this one's is its. Unset, the default: there is none.
+    pub neighbour: Option<String>,
+    /// The other server's end of the link is here, as `HOST:PORT`; unset: at the same host, two ports after its first one.
+    pub neighbour_link: Option<String>,
+    /// This server's end of the link is bound to this address; unset: to its own addresses, two ports after the first one.
+    pub link_bind: Option<SocketAddr>,
     /// Metrics, health and the status page are served here (default 127.0.0.1:9600).
     pub http: SocketAddr,
     /// This says whether none of them is served.
@@ -130,6 +138,9 @@ impl Default for Settings {
             second_port: None,
             public_address: Vec::new(),
             second_public_address: Vec::new(),
+            neighbour: None,
+            neighbour_link: None,
+            link_bind: None,
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
             no_http: false,
             registry: String::from("memory"),
@@ -247,7 +258,8 @@ impl Settings {
 
     /// Makes IPv4 addresses of those that are written as mapped into IPv6.
     fn make_canonical(&mut self) {
-        self.bind.iter_mut().chain([&mut self.http]).for_each(|address| *address = canonical(*address));
+        let addresses = self.bind.iter_mut().chain([&mut self.http]).chain(&mut self.link_bind);
+        addresses.for_each(|address| *address = canonical(*address));
         let ips = self.second_address.iter_mut().chain(&mut self.public_address);
         ips.chain(&mut self.second_public_address).for_each(|ip| *ip = ip.to_canonical());
     }
@@ -299,6 +311,23 @@ impl Settings {
             games.entry(game.clone()).or_default().month = bytes(*gigabytes);
         }
         RelayBudgets { all, games }
+    }
+
+    /// Returns how to find the other server, if there is to be one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`]: its place cannot be read.
+    pub(crate) fn resolver(&self) -> Result<Option<Resolver>, ConfigError> {
+        let Some(neighbour) = &self.neighbour else { return Ok(None) };
+        let wrong = |error: PlacesError| ConfigError::Value(format!("neighbour: {error}"));
+        let neighbour = Place::read(neighbour).map_err(wrong)?;
+        let link = match &self.neighbour_link {
+            Some(link) => Place::read(link).map_err(wrong)?,
+            None => neighbour.link().ok_or_else(|| {
+                ConfigError::Value("neighbour: its port has no two after it; give neighbour_link too".into())
+            })?,
+        };
+        Ok(Some(Resolver { neighbour, link }))
     }
 
     /// Returns how many bytes of buffer are asked of the system for each UDP socket and direction.

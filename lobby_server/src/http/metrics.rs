@@ -201,6 +201,9 @@ impl Metrics {
         put("lobby_claims", "Port ranges measured by players and believed.", counters.claims)?;
         put("lobby_claims_refused", "Port ranges measured by players and refused.", counters.claims_refused)?;
         put("lobby_stun", "STUN requests answered.", counters.stun)?;
+        let help = "Probes handed to the neighbour, of sessions that this server does not know.";
+        put("lobby_neighbour_probes", help, counters.neighbour_probes)?;
+        put("lobby_neighbour_sent", "Datagrams sent for the neighbour.", counters.neighbour_sent)?;
         put("lobby_relayed", "Datagrams through the relay.", counters.relayed)?;
         put("lobby_relayed_bytes", "Bytes through the relay.", counters.relayed_bytes)?;
         let help = "Datagrams for the relay without its owner's token.";

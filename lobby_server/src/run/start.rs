@@ -19,6 +19,7 @@ use crate::config::{ConfigError, Settings};
 use crate::files;
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
+use crate::link;
 use crate::log::Losses;
 use crate::server::{Server, ServerSocketId};
 use crate::status::Handle;
@@ -148,11 +149,14 @@ impl LobbyServer {
         };
         let seed = key::entropy()?;
         let (mut sockets, listeners) = open_all(&self.settings)?;
+        let resolver = self.settings.resolver()?;
+        let mut link = link::Sockets::open(&self.settings, sockets.iter().map(|bound| &bound.about))?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (index, bound) in sockets.iter_mut().enumerate() {
             bound.register(poll.registry(), ServerSocketId(index as u16))?;
         }
+        link.register(poll.registry())?;
         let (handle, asked) = Handle::new(waker);
         tell_buffers(&sockets, self.settings.socket_buffer());
         let watch = Watch::start(handle.clone(), self.usage_file.clone())?;
@@ -189,6 +193,14 @@ impl LobbyServer {
         } else if let Some(check) = token_check(&self.settings) {
             server.set_token_check(check);
         }
+        let mut resolving = None;
+        if let Some(resolver) = resolver {
+            if resolver.is_fixed() {
+                server.set_neighbour(Instant::now(), resolver.look_up()?);
+            } else {
+                resolving = Some(resolver.keep_looking(handle.clone())?);
+            }
+        }
         let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), server.public_key());
         Ok(BoundServer {
             #[cfg(unix)]
@@ -200,6 +212,8 @@ impl LobbyServer {
             poll,
             sockets,
             streams,
+            link,
+            _resolving: resolving,
             server,
             checkers,
             asked,

@@ -11,16 +11,21 @@ use rand_chacha::ChaCha20Rng;
 use super::counters::Counters;
 use super::games::Games;
 use super::nodes::Nodes;
+use super::neighbour::Emission;
 use super::sockets::{Incoming, Route, ServerSocket, ServerSocketId, ServerTransmit};
 use super::timers::Timers;
 use super::timings::Timings;
 use crate::config::ServerConfig;
 use crate::registry::RegistryCommand;
+use crate::surroundings::Finding;
 
 /// The context has the time, the settings, randomness, timers and outputs.
 pub(super) struct Context {
     pub(super) config: ServerConfig,
+    /// Behind our own stand those of another server, while it answers.
     pub(super) sockets: Vec<ServerSocket>,
+    /// So many of the sockets are our own.
+    pub(super) own_sockets: usize,
     /// This is the time of the input that is being dealt with.
     pub(super) now: Instant,
     /// This says when the server was made.
@@ -41,6 +46,10 @@ pub(super) struct Context {
     pub(super) draining: Option<String>,
     /// These are datagrams that wait to be sent.
     pub(super) transmits: VecDeque<ServerTransmit>,
+    /// These are datagrams that another server is to send.
+    pub(super) emissions: VecDeque<Emission>,
+    /// This is wrong with the other server.
+    pub(super) neighbour_trouble: Option<Finding>,
     /// These commands wait for the registry.
     pub(super) commands: VecDeque<RegistryCommand>,
 }
@@ -56,6 +65,7 @@ impl Context {
         let games = Games::new(budgets.keys().chain(&config.games).chain(config.relay_games.keys()));
         Self {
             config,
+            own_sockets: sockets.len(),
             sockets,
             now,
             start: now,
@@ -70,6 +80,8 @@ impl Context {
             stopping: false,
             draining: None,
             transmits: VecDeque::new(),
+            emissions: VecDeque::new(),
+            neighbour_trouble: None,
             commands: VecDeque::new(),
         }
     }
@@ -119,6 +131,11 @@ impl Context {
         Some(Route { socket: ServerSocketId(index as u16), asked, peer: route.peer })
     }
 
+    /// Returns whether there is a second address in this family.
+    pub(super) fn has_second_address(&self, v4: bool) -> bool {
+        self.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4)
+    }
+
     /// Returns whether what comes this way comes over TCP.
     pub(super) fn is_stream(&self, route: Route) -> bool {
         self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
@@ -158,6 +175,10 @@ impl Context {
 
     /// Sends to where a player is proven to be.
     pub(super) fn hand_out(&mut self, route: Route, payload: Vec<u8>) {
+        if usize::from(route.socket.0) >= self.own_sockets {
+            self.emissions.push_back(Emission { route, proof: self.incoming.proof, payload });
+            return;
+        }
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += payload.len() as u64;
         self.transmits.push_back(ServerTransmit {

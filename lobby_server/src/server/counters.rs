@@ -60,6 +60,10 @@ pub struct Counters {
     pub claims_refused: u64,
     /// This counts the STUN requests that were answered.
     pub stun: u64,
+    /// This counts the probes that were handed to the other server, whose address is this one's second.
+    pub neighbour_probes: u64,
+    /// This counts the datagrams that were sent for the other server.
+    pub neighbour_sent: u64,
     /// This counts the datagrams that went through the relay.
     pub relayed: u64,
     /// This counts the bytes that went through the relay.

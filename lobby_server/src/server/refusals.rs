@@ -86,6 +86,12 @@ refusals! {
     PasswordRate = ("password", "rate"),
     /// A code of a room: the address tries more than it may.
     CodeRate = ("code", "rate"),
+    /// A probe for the other server: its address sends more of them than are handed over.
+    NeighbourProbeRate = ("neighbour-probe", "rate"),
+    /// A datagram that the other server wants sent: its address gets as much as it may.
+    NeighbourSendRate = ("neighbour-send", "rate"),
+    /// The same: it is to prove that a port is forwarded, and something has come here from there.
+    NeighbourHeard = ("neighbour-send", "heard"),
     /// The relay, for a match: those that use it need all that there is.
     RelayFull = ("relay", "full"),
     /// The relay, for a match: the day's or the month's budget is used up.

@@ -58,6 +58,8 @@ pub(super) struct Incoming {
     pub(super) bytes: usize,
     /// This says where the player is whose session it is of.
     pub(super) proven: Option<Route>,
+    /// What is sent now proves something only if it comes from where nothing was sent to before.
+    pub(super) proof: bool,
 }
 
 /// This is the way that a datagram came in; answers leave the same way.

@@ -47,10 +47,12 @@ impl Place {
     }
 
     fn findings(&self, cx: &Context, now: Instant) -> Vec<Finding> {
-        let bound = cx.sockets.iter().map(|socket| socket.local.ip());
+        let bound = cx.sockets.iter().take(cx.own_sockets).map(|socket| socket.local.ip());
         let public =
             cx.sockets.iter().any(|socket| socket.public.is_some_and(|ip| realm(ip) == Realm::Public));
-        self.watch.findings(now, bound, public)
+        let mut findings = self.watch.findings(now, bound, public);
+        findings.extend(cx.neighbour_trouble.clone());
+        findings
     }
 
     /// Notes where a player has proven to be, and the addresses that it has itself.
@@ -59,7 +61,8 @@ impl Place {
         self.log_findings(cx);
     }
 
-    fn log_findings(&mut self, cx: &Context) {
+    /// Writes into the log what is wrong, each kind once in an hour.
+    pub(super) fn log_findings(&mut self, cx: &Context) {
         let now = cx.now;
         for finding in self.findings(cx, now) {
             let known = self.logged.get(finding.name());

@@ -12,6 +12,7 @@ mod logins;
 mod mapped_ports;
 mod mesh;
 mod migration;
+mod neighbour;
 mod places;
 mod probes;
 mod pushes;

@@ -40,6 +40,8 @@ pub(super) enum Timer {
     Alone(PlayerId),
     /// The player of this session has logged in at another node some time ago.
     Double(SessionId),
+    /// The other server is asked whether it is there.
+    Neighbour,
 }
 
 /// These are deadlines in order; there is one for each key.

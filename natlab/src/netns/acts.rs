@@ -149,7 +149,7 @@ impl Acts {
     /// A player has told something.
     pub(crate) fn heard(&mut self, who: Who, event: &str, value: &Value, now: Instant) {
         let actor = match who {
-            Who::Lobby => return,
+            Who::Lobby | Who::Neighbour => return,
             Who::Host => Actor::Host,
             Who::Join => Actor::Join,
         };

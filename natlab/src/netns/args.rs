@@ -88,6 +88,9 @@ pub struct RunArgs {
     /// Put the lobby server behind this.
     #[arg(long, value_name = "WHAT", conflicts_with = "no_lobby")]
     pub lobby_behind: Option<Behind>,
+    /// Two lobby servers with one address each, linked, in place of one with both.
+    #[arg(long, conflicts_with_all = ["no_lobby", "lobby_behind", "script"])]
+    pub two_lobbies: bool,
     /// Start no lobby server.
     #[arg(long)]
     pub no_lobby: bool,

@@ -36,6 +36,8 @@ pub(crate) struct PairSettings {
     pub(crate) log_dir: PathBuf,
     /// It is the lobby server's program; with none, there is no lobby server.
     pub(crate) lobby_server: Option<PathBuf>,
+    /// The second address is another lobby server's.
+    pub(crate) two_lobbies: bool,
     pub(crate) command: Vec<String>,
     /// It is the left one's event that the right one waits for.
     pub(crate) after: String,
@@ -53,6 +55,8 @@ pub(crate) enum Who {
     Lobby,
     Host,
     Join,
+    /// The second lobby server, where there are two.
+    Neighbour,
 }
 
 impl Who {
@@ -61,6 +65,7 @@ impl Who {
             Self::Lobby => "lobby",
             Self::Host => "host",
             Self::Join => "join",
+            Self::Neighbour => "neighbour",
         }
     }
 }
@@ -77,12 +82,17 @@ pub(crate) struct Run<'a> {
     tell: Sender<Message>,
     heard: &'a Receiver<Message>,
     began: Instant,
-    programs: [Option<Program>; 3],
-    exits: [Option<i32>; 3],
-    transcripts: [Transcript; 3],
+    programs: [Option<Program>; 4],
+    exits: [Option<i32>; 4],
+    transcripts: [Transcript; 4],
     key: String,
     room: String,
     reason: Option<String>,
+}
+
+/// Returns how a lobby server with this address is started whose second address is another one's.
+fn neighbours(own: std::net::Ipv4Addr, other: std::net::Ipv4Addr) -> [String; 2] {
+    [format!("--bind={own}:{LOBBY_PORT}"), format!("--neighbour={other}:{LOBBY_PORT}")]
 }
 
 /// Runs it to its end. `tell` and `heard` are the two ends of one channel; an `Interrupted` may come in from outside.
@@ -103,14 +113,14 @@ pub(crate) fn run_pair(
         heard,
         began: Instant::now(),
         programs: Default::default(),
-        exits: [None; 3],
+        exits: [None; 4],
         transcripts: Default::default(),
         key: String::new(),
         room: format!("lab-{:08x}", settings.lab.seed & 0xffff_ffff),
         reason: None,
     };
     run.write_hosts()?;
-    let ready = if settings.lobby_server.is_some() { run.start_lobby()? } else { true };
+    let ready = if settings.lobby_server.is_some() { run.start_lobbies()? } else { true };
     if ready {
         run.play()?;
     }
@@ -119,6 +129,23 @@ pub(crate) fn run_pair(
 }
 
 impl Run<'_> {
+    /// Starts the lobby server, or both; returns false when the user interrupted it.
+    fn start_lobbies(&mut self) -> Result<bool, NetnsError> {
+        if !self.start_lobby()? || !self.settings.two_lobbies {
+            return Ok(self.reason.is_none());
+        }
+        // With the key that the first one has made.
+        let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
+        let [bind, neighbour] = neighbours(LOBBY[1], LOBBY[0]);
+        let arguments = [bind, neighbour, "--key-file".into(), self.key_file(), "--no-http".into()];
+        self.start(Who::Neighbour, program, &arguments)?;
+        self.until_ready(Who::Neighbour)
+    }
+
+    fn key_file(&self) -> String {
+        self.settings.log_dir.join("lobby.key").display().to_string()
+    }
+
     /// Starts the lobby server; returns false when the user interrupted it.
     fn start_lobby(&mut self) -> Result<bool, NetnsError> {
         let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
@@ -127,13 +154,14 @@ impl Run<'_> {
         let [bind, second] = match self.settings.lab.behind {
             // As in a container, where nobody knows the addresses before.
             Some(_) => [format!("--bind=0.0.0.0:{LOBBY_PORT}"), format!("--second-port={}", LOBBY_PORT + 1)],
+            None if self.settings.two_lobbies => neighbours(first, other),
             None => [format!("--bind={first}:{LOBBY_PORT}"), format!("--second-address={other}")],
         };
         let arguments = [
             bind,
             second,
             "--key-file".into(),
-            self.settings.log_dir.join("lobby.key").display().to_string(),
+            self.key_file(),
             "--no-http".into(),
             // Players that were killed do not log out, and nobody is to wait for them.
             "--drain".into(),
@@ -144,22 +172,26 @@ impl Run<'_> {
         if self.lobby.1 > 1 {
             return Ok(true);
         }
-        let log = self.settings.log_dir.join("lobby.err").display().to_string();
+        self.until_ready(Who::Lobby)
+    }
+
+    /// Waits until a lobby server says that it serves; returns false when the user interrupted it.
+    fn until_ready(&mut self, lobby: Who) -> Result<bool, NetnsError> {
+        let log = self.settings.log_dir.join(format!("{}.err", lobby.name())).display().to_string();
         let failed = |reason: String| NetnsError::Lobby { reason, log: log.clone() };
         let deadline = Instant::now() + LOBBY_READY;
         loop {
             match self.next(Some(deadline)) {
-                Some(Happened::Line(_, line)) if line.starts_with("lobby_server ready on ") => {
+                Some(Happened::Line(who, line))
+                    if who == lobby && line.starts_with("lobby_server ready on ") =>
+                {
                     self.key =
                         line.split_once("key ").map(|(_, key)| key.trim().to_owned()).unwrap_or_default();
                     return Ok(true);
                 }
                 Some(Happened::Line(..)) => {}
                 Some(Happened::Ended(_, code)) => {
-                    return Err(failed(format!(
-                        "it ended with exit code {code}{}",
-                        self.last_words(Who::Lobby)
-                    )));
+                    return Err(failed(format!("it ended with exit code {code}{}", self.last_words(lobby))));
                 }
                 Some(Happened::Interrupted) => {
                     self.reason = Some(INTERRUPTED.into());
@@ -208,6 +240,7 @@ impl Run<'_> {
                     ));
                     return Ok(());
                 }
+                Some(Happened::Ended(Who::Neighbour, _)) => {}
                 Some(Happened::Ended(..)) => {
                     if !joined {
                         self.reason = Some(format!(
@@ -284,7 +317,7 @@ impl Run<'_> {
     fn end(&mut self) {
         let deadline = Instant::now() + GRACE;
         // The players first: they say goodbye to the lobby server.
-        for group in [&[Who::Host, Who::Join][..], &[Who::Lobby]] {
+        for group in [&[Who::Host, Who::Join][..], &[Who::Lobby, Who::Neighbour]] {
             for who in group {
                 if let Some(program) = &mut self.programs[*who as usize] {
                     program.terminate();
@@ -352,7 +385,7 @@ impl Run<'_> {
 
     fn start(&mut self, who: Who, program: PathBuf, arguments: &[String]) -> Result<(), NetnsError> {
         let namespace = match who {
-            Who::Lobby => self.lab.lobby_program(),
+            Who::Lobby | Who::Neighbour => self.lab.lobby_program(),
             Who::Host => self.lab.player(0),
             Who::Join => self.lab.player(1),
         };
@@ -360,7 +393,8 @@ impl Run<'_> {
             (Who::Lobby, 2..) => format!("lobby-{}", self.lobby.1),
             _ => who.name().to_owned(),
         };
-        let hosts = (who != Who::Lobby && self.moves()).then(|| self.hosts());
+        let player = matches!(who, Who::Host | Who::Join);
+        let hosts = (player && self.moves()).then(|| self.hosts());
         let start = Start {
             program: &program,
             arguments: arguments.iter().map(OsString::from).collect(),

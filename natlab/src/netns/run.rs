@@ -112,6 +112,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
         },
         log_dir: PathBuf::new(),
         lobby_server,
+        two_lobbies: args.two_lobbies,
         command,
         after: args.after.clone(),
         stagger: seconds("--stagger", args.stagger())?,

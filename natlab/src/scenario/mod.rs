@@ -35,6 +35,8 @@ const ROOM: &str = "lab";
 const LOGIN_PATIENCE: Duration = Duration::from_secs(20);
 /// How long classification may take before the join is asked for all the same.
 const CLASSIFY_PATIENCE: Duration = Duration::from_secs(8);
+/// Two servers have found each other by then: players come after it.
+const LINKED: Duration = Duration::from_secs(3);
 /// What a run waits beyond the agents' own deadline for both to say how it ended.
 const GRACE: Duration = Duration::from_secs(6);
 
@@ -48,6 +50,8 @@ pub struct PairWorld {
     pub right: HostId,
     /// It is the host on which the lobby server runs.
     pub server: HostId,
+    /// It is the host of the second server, where the second address is another machine's.
+    pub neighbour: Option<HostId>,
     /// They are the NATs of the left player, the inner one first.
     pub left_nats: Vec<NatId>,
     /// These are the NATs of the right player.
@@ -83,7 +87,15 @@ impl PairWorld {
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let mut world: World<SimulatedProgram> = World::new(rng.random());
         world.set_core_hops(settings.core_hops);
-        let server = add_lobby(&mut world, &settings, seed_of(&mut rng));
+        let seed = seed_of(&mut rng);
+        let machines = if settings.two_machines { vec![Some(0), Some(1)] } else { vec![None] };
+        let servers: Vec<HostId> =
+            machines.into_iter().map(|machine| add_lobby(&mut world, &settings, machine, seed)).collect();
+        let (server, neighbour) = (servers[0], servers.get(1).copied());
+        if neighbour.is_some() {
+            // Servers are there long before players are.
+            world.run_until(LINKED);
+        }
         let (left_inside, left_nats) =
             add_chain(&mut world, INTERNET, 1, &settings.left, &settings.left_link);
         let (right_inside, right_nats) = add_right_chain(&mut world, &settings, left_inside, &left_nats);
@@ -104,6 +116,7 @@ impl PairWorld {
             left,
             right,
             server,
+            neighbour,
             left_nats,
             right_nats,
             settings,
@@ -146,9 +159,25 @@ impl PairWorld {
     /// Starts a server that knows nothing but its key.
     pub fn start_server(&mut self, seed: u64) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (now, two) = (self.world.instant(), self.settings.two_addresses);
-        let fresh = Lobby::new(ServerConfig::default(), two, seed_of(&mut rng), now);
+        let (now, machine) = (self.world.instant(), self.neighbour.map(|_| 0));
+        let fresh = new_lobby(&self.settings, machine, seed_of(&mut rng), now);
         self.world.replace_node(self.server, SimulatedProgram::Lobby(Box::new(fresh)));
+    }
+
+    /// Ends the second server without a word.
+    pub fn stop_neighbour(&mut self) {
+        if let Some(neighbour) = self.neighbour {
+            self.world.replace_node(neighbour, SimulatedProgram::Idle);
+        }
+    }
+
+    /// Starts the second server anew.
+    pub fn start_neighbour(&mut self, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        if let Some(neighbour) = self.neighbour {
+            let fresh = new_lobby(&self.settings, Some(1), seed_of(&mut rng), self.world.instant());
+            self.world.replace_node(neighbour, SimulatedProgram::Lobby(Box::new(fresh)));
+        }
     }
 
     /// When the join was asked for.
@@ -229,20 +258,50 @@ impl PairWorld {
     }
 }
 
-/// Puts the lobby server into the internet.
-fn add_lobby(world: &mut World<SimulatedProgram>, settings: &PairWorldSettings, seed: [u8; 32]) -> HostId {
-    let server = world.add_host(
-        INTERNET,
-        [lobby::ADDRESSES, lobby::ADDRESSES_V6].concat(),
-        &lobby::sockets(settings.two_addresses),
-        settings.server_link.clone(),
-        SimulatedProgram::Idle,
-    );
+/// Makes a lobby server: the only one, or one of two.
+fn new_lobby(
+    settings: &PairWorldSettings,
+    machine: Option<usize>,
+    mut seed: [u8; 32],
+    now: Instant,
+) -> Lobby {
+    let Some(machine) = machine else {
+        return Lobby::new(ServerConfig::default(), settings.two_addresses, seed, now);
+    };
+    seed[0] ^= machine as u8;
+    Lobby::one_of_two(ServerConfig::default(), machine, seed, now)
+}
+
+/// Puts a lobby server into the internet: the only one, or one of two.
+fn add_lobby(
+    world: &mut World<SimulatedProgram>,
+    settings: &PairWorldSettings,
+    machine: Option<usize>,
+    seed: [u8; 32],
+) -> HostId {
+    let addresses = match machine {
+        Some(machine) => vec![lobby::ADDRESSES[machine], lobby::ADDRESSES_V6[machine]],
+        None => [lobby::ADDRESSES, lobby::ADDRESSES_V6].concat(),
+    };
+    let first = match machine {
+        Some(machine) => lobby::sockets_of(machine)[..lobby::PORTS.len()].to_vec(),
+        None => lobby::sockets(settings.two_addresses),
+    };
+    let link = settings.server_link.clone();
+    let server = world.add_host(INTERNET, addresses, &first, link, SimulatedProgram::Idle);
     let now = world.instant();
-    let node = Lobby::new(ServerConfig::default(), settings.two_addresses, seed, now);
+    let node = new_lobby(settings, machine, seed, now);
     world.replace_node(server, SimulatedProgram::Lobby(Box::new(node)));
     world.exempt(&lobby::ADDRESSES);
     world.exempt(&lobby::ADDRESSES_V6);
+    if let Some(machine) = machine {
+        let sockets = lobby::sockets_of(machine);
+        world.listen(server, first.len() as u32, sockets[0]);
+        for (socket, local) in sockets.into_iter().enumerate().skip(first.len() + 1) {
+            world.bind(server, socket as u32, local);
+        }
+        return server;
+    }
     let (listener, local) = lobby::listener(settings.two_addresses);
     world.listen(server, listener, local);
     for (socket, local) in lobby::sockets_v6(settings.two_addresses) {

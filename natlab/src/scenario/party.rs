@@ -147,7 +147,7 @@ impl PartyWorld {
             }
             let addresses = lobby::addresses_of(node);
             let link = Link::delay(Duration::from_millis(15));
-            let sockets = lobby::sockets_of(node);
+            let sockets = lobby::sockets_of_node(node);
             let host = self.world.add_host(INTERNET, addresses.to_vec(), &sockets, link, program);
             self.world.exempt(&addresses);
             self.world.listen(host, sockets.len() as u32, sockets[0]);
@@ -158,7 +158,7 @@ impl PartyWorld {
 
     /// Logs a player in at this node of several.
     pub fn log_in_at(&mut self, index: usize, node: u8) -> bool {
-        self.command(index, Command::Connect(vec![lobby::sockets_of(node)[0]]));
+        self.command(index, Command::Connect(vec![lobby::sockets_of_node(node)[0]]));
         self.wait(LOGIN_PATIENCE, |party| party.player(index).is_online())
             && self.wait(super::CLASSIFY_PATIENCE, |party| party.player(index).is_classified())
     }

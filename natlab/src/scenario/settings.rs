@@ -60,6 +60,8 @@ pub struct PairWorldSettings {
     pub core_hops: u8,
     /// Whether the server has two addresses.
     pub two_addresses: bool,
+    /// The second address is another machine's: two servers with one address each, and a link between them.
+    pub two_machines: bool,
     /// How much is known of the two NATs when the right player asks to join.
     pub join: JoinMoment,
     /// The server lets players in without asking the host.
@@ -89,6 +91,7 @@ impl PairWorldSettings {
             server_link: link,
             core_hops: 8,
             two_addresses: true,
+            two_machines: false,
             join: JoinMoment::BothKnown,
             auto_allow: true,
             migrate: true,

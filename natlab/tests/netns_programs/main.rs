@@ -9,6 +9,7 @@ mod paths;
 mod play;
 mod script;
 mod surroundings;
+mod two_machines;
 mod unprivileged;
 mod windows;
 

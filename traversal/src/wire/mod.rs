@@ -10,7 +10,7 @@ pub mod life;
 pub mod message;
 pub mod pair;
 pub mod port_report;
-mod replay;
+pub mod replay;
 #[cfg(test)]
 mod samples;
 pub mod secret;

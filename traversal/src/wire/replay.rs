@@ -4,17 +4,18 @@
 const WINDOW: u64 = 1024;
 const WORDS: usize = (WINDOW / 64) as usize;
 
-/// Tells whether a counter was seen. [`check`](Self::check) before the seal is opened, [`accept`](Self::accept) only
+/// This window tells whether a counter was seen. [`check`](Self::check) before the seal is opened, [`accept`](Self::accept) only
 /// after it fitted.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ReplayWindow {
+pub struct ReplayWindow {
     /// This is one above the highest counter accepted.
     next: u64,
     seen: [u64; WORDS],
 }
 
 impl ReplayWindow {
-    pub(super) fn check(&self, counter: u64) -> bool {
+    /// Returns whether this counter is neither seen nor too old to tell.
+    pub fn check(&self, counter: u64) -> bool {
         if counter >= self.next {
             // The highest value is never used, so that `next` cannot overflow.
             return counter < u64::MAX;
@@ -22,7 +23,8 @@ impl ReplayWindow {
         self.next - counter <= WINDOW && self.seen[Self::word(counter)] & Self::bit(counter) == 0
     }
 
-    pub(super) fn accept(&mut self, counter: u64) {
+    /// Notes the counter of a datagram that is authentic.
+    pub fn accept(&mut self, counter: u64) {
         if counter >= self.next {
             let fresh = (counter - self.next + 1).min(WINDOW);
             for skipped in counter + 1 - fresh..=counter {

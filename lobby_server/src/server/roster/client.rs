@@ -33,6 +33,8 @@ pub(crate) struct Client {
     pub(super) session: ServerSession,
     /// These are probes of the classification that runs, as they were seen here (E1).
     pub(super) sightings: Vec<Sighting>,
+    /// It was told of a second address to probe when it logged in.
+    pub(super) two_addresses: bool,
     /// This says how the player is reached; it moves only after an echo.
     pub(super) route: Route,
     /// This says how it was reached until it went from UDP to a stream or back.

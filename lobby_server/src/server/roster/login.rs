@@ -211,6 +211,7 @@ impl Roster {
             manual: NatFacts::NONE,
             session,
             sightings: Vec::new(),
+            two_addresses: cx.has_second_address(route.peer.is_ipv4()),
             route,
             former: None,
             other: None,

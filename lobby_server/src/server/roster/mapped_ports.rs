@@ -83,7 +83,9 @@ impl Roster {
             && datagram.len() <= length
         {
             cx.counters.probes += 1;
+            cx.incoming.proof = true;
             cx.transmit(Route { peer: address, ..from }, datagram);
+            cx.incoming.proof = false;
         }
     }
 

@@ -173,10 +173,7 @@ impl Roster {
         {
             client.note_sighting(sighting(probe.tag.into(), target, route.peer, sent));
         }
-        let two_addresses = cx
-            .sockets
-            .iter()
-            .any(|socket| socket.second_address && socket.local.is_ipv4() == route.peer.is_ipv4());
+        let two_addresses = client.two_addresses && cx.has_second_address(route.peer.is_ipv4());
         let learnt = client.learn_early(two_addresses) || client.learn_busy(two_addresses);
         let seen = match probe.purpose {
             ProbePurpose::SignedReport => {
@@ -250,8 +247,7 @@ impl Roster {
     fn check_profile(&mut self, cx: &mut Context, id: SessionId, report: NatProfile) -> Option<PlayerId> {
         let client = self.sessions.get_mut(&id)?;
         let v4 = client.route.peer.is_ipv4();
-        let two_addresses =
-            cx.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4);
+        let two_addresses = client.two_addresses && cx.has_second_address(v4);
         let evidence = client.evidence(two_addresses);
         client.sightings.clear();
         let profile =

@@ -117,7 +117,7 @@ impl Roster {
         match (self.asked.waiting.remove(&id)?, answer) {
             (Asked::Login { route, init, pending, bytes }, answer) => {
                 self.asked.inits.remove(&init);
-                cx.incoming = Incoming { bytes, proven: None };
+                cx.incoming = Incoming { bytes, ..Incoming::default() };
                 match answer {
                     _ if cx.is_closing() => refuse(cx, route, *pending, LoginRefusal::Stopping),
                     Ok(()) => self.admit_if_there_is_room(cx, route, init, *pending),

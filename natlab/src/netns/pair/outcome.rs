@@ -14,7 +14,7 @@ impl Run<'_> {
         let killed = self.acts.as_ref().is_some_and(Acts::has_killed);
         let lobby_well = self.settings.lobby_server.is_none() || clean(Who::Lobby) || killed;
         let script = self.acts.as_ref().map(|acts| {
-            let [_, host, join] = &self.transcripts;
+            let [_, host, join, _] = &self.transcripts;
             acts.report(host.events(), join.events())
         });
         let trouble = script.as_ref().and_then(ScriptReport::trouble);
@@ -22,7 +22,7 @@ impl Run<'_> {
             self.reason.is_none() && trouble.is_none() && clean(Who::Host) && clean(Who::Join) && lobby_well;
         let reason = if ok { None } else { self.reason.clone().or(trouble).or_else(|| Some(self.why())) };
         let exit = Exits { host: exit(Who::Host), join: exit(Who::Join), lobby: exit(Who::Lobby) };
-        let [_, host, join] = self.transcripts;
+        let [_, host, join, _] = self.transcripts;
         let (left, right) = (host.path(), join.path());
         let played = if right.path.is_some() { &right } else { &left };
         let first_message_ms = join.first_message_ms();
