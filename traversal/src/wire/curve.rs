@@ -32,15 +32,16 @@ impl Implementation {
 
     fn public_key(self, secret: &[u8; 32]) -> [u8; 32] {
         match self {
-            Self::Assembly => assembly::public_key(secret),
-            Self::Portable => PublicKey::from(&StaticSecret::from(*secret)).to_bytes(),
+            Self::Assembly if has_assembly() => assembly::public_key(secret),
+            _ => PublicKey::from(&StaticSecret::from(*secret)).to_bytes(),
         }
     }
 
-    fn shared_secret(self, secret: &[u8; 32], other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    /// Returns the same as [`shared_secret`], by this implementation; where the processor cannot do it, by the portable one.
+    pub fn shared_secret(self, secret: &[u8; 32], other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
         match self {
-            Self::Assembly => assembly::shared_secret(secret, other),
-            Self::Portable => {
+            Self::Assembly if has_assembly() => assembly::shared_secret(secret, other),
+            _ => {
                 let shared = StaticSecret::from(*secret).diffie_hellman(&PublicKey::from(*other));
                 shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
             }
