@@ -37,7 +37,8 @@ fn a_registered_player_takes_a_kilobyte() {
         now += Duration::from_millis(1);
         let mut member = Member::new(number);
         member.log_in(&mut server, now);
-        let profile = ToServer::Profile { profile: NatProfile::default(), check: true, manual: NatFacts::NONE };
+        let profile =
+            ToServer::Profile { profile: NatProfile::default(), check: true, manual: NatFacts::NONE };
         member.say(now, profile);
         member.talk(&mut server, now);
         assert!(!member.told.is_empty(), "the server has answered");

@@ -41,7 +41,7 @@ impl Member {
     /// Makes the player of this number, with a name and two local addresses as players have.
     pub fn new(number: u32) -> Self {
         let mut secret = [3; 32];
-        secret[..4].copy_from_slice(&number.to_le_bytes());
+        secret[8..12].copy_from_slice(&number.to_le_bytes());
         let mut rng = ChaCha20Rng::from_seed(secret);
         let [_, a, b, c] = number.to_be_bytes();
         let local = |ip: IpAddr| SocketAddr::new(ip, 50_000);

@@ -143,6 +143,23 @@ impl Client {
 #[test]
 fn sizes() {
     use std::mem::size_of as z;
-    eprintln!("client {} login {} profile {} manual {} session {} route {} former {} mapped {} challenge {} other {} half {} bucket {} player {} sighting {} timer {} wish {}",
-        z::<Client>(), z::<Login>(), z::<NatProfile>(), z::<NatFacts>(), z::<ServerSession>(), z::<Route>(), z::<Option<Former>>(), z::<MappedPort>(), z::<Option<Challenge>>(), z::<Option<(SocketAddr, Instant)>>(), z::<Option<HalfOpen>>(), z::<Bucket>(), z::<Player>(), z::<Sighting>(), z::<crate::server::timers::Timer>(), z::<Option<(RequestId, Instant)>>());
+    eprintln!(
+        "client {} login {} profile {} manual {} session {} route {} former {} mapped {} challenge {} other {} half {} bucket {} player {} sighting {} timer {} wish {}",
+        z::<Client>(),
+        z::<Login>(),
+        z::<NatProfile>(),
+        z::<NatFacts>(),
+        z::<ServerSession>(),
+        z::<Route>(),
+        z::<Option<Former>>(),
+        z::<MappedPort>(),
+        z::<Option<Challenge>>(),
+        z::<Option<(SocketAddr, Instant)>>(),
+        z::<Option<HalfOpen>>(),
+        z::<Bucket>(),
+        z::<Player>(),
+        z::<Sighting>(),
+        z::<crate::server::timers::Timer>(),
+        z::<Option<(RequestId, Instant)>>()
+    );
 }
