@@ -15,9 +15,16 @@ use traversal_core::wire::session::ClientSession;
 /// The players come to this socket of the server.
 pub const SOCKET: ServerSocketId = ServerSocketId(0);
 
+/// Players are at public addresses from 11.0.0.1 on, which no two of them share.
+const FIRST: u32 = 0x0b00_0001;
+
 /// Makes a server core that has places for so many players.
 pub fn server(places: usize, now: Instant) -> Server {
-    let config = ServerConfig { max_sessions: places, max_rooms: places, ..ServerConfig::default() };
+    server_with(ServerConfig { max_sessions: places, max_rooms: places, ..ServerConfig::default() }, now)
+}
+
+/// Makes a server core with these settings.
+pub fn server_with(config: ServerConfig, now: Instant) -> Server {
     let sockets = vec![ServerSocket::first("198.18.0.10:3478".parse().unwrap())];
     Server::new(config, Identity::from_secret([9; 32]), [8; 32], sockets, now)
 }
@@ -58,8 +65,7 @@ impl Member {
             relay_only: false,
         };
         Self {
-            // From 11.0.0.1 on: public addresses, which no two players share.
-            address: SocketAddr::new(Ipv4Addr::from(0x0b00_0001 + number).into(), 50_000),
+            address: SocketAddr::new(Ipv4Addr::from(FIRST + number).into(), 50_000),
             session: None,
             told: Vec::new(),
             identity: Identity::from_secret(secret),
@@ -81,7 +87,23 @@ impl Member {
         while let Some(transmit) = server.poll_transmit() {
             self.take(now, &transmit);
         }
+        self.next()
+    }
+
+    /// Returns the datagram that goes on with the login.
+    pub fn next(&self) -> Vec<u8> {
         self.handshake.datagram().to_vec()
+    }
+
+    /// Returns the next datagram of the session, if there is one to send.
+    pub fn next_sealed(&mut self) -> Option<Vec<u8>> {
+        self.session.as_mut().and_then(ClientSession::poll_datagram)
+    }
+
+    /// Returns the number that the player was made of.
+    pub fn number_at(address: SocketAddr) -> Option<u32> {
+        let IpAddr::V4(ip) = address.ip() else { return None };
+        ip.to_bits().checked_sub(FIRST)
     }
 
     /// Takes what the server has sent, if it is for this player.
@@ -132,7 +154,7 @@ impl Member {
 
     /// Exchanges all that this player and the server have to say to each other.
     pub fn talk(&mut self, server: &mut Server, now: Instant) {
-        while let Some(datagram) = self.session.as_mut().and_then(ClientSession::poll_datagram) {
+        while let Some(datagram) = self.next_sealed() {
             server.handle_datagram(now, SOCKET, self.address, &datagram);
             self.drain(server, now);
         }
