@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 
 use crate::ids::SessionId;
 use crate::limits::{Counts, Waiting, widest};
@@ -20,13 +21,29 @@ pub(crate) struct Places {
 }
 
 /// This is the socket that a session comes to, and the address that it comes from.
-type Way = (ServerSocketId, SocketAddr);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) socket: ServerSocketId,
+    pub(crate) peer: SocketAddr,
+    /// It is a connection of TCP.
+    pub(crate) stream: bool,
+}
 
+/// It is small: there is one for each session.
 #[derive(Debug)]
 struct Entry {
-    way: Way,
+    ip: IpAddr,
+    /// It comes over this connection of TCP, if over any.
+    stream: Option<Box<(ServerSocketId, SocketAddr)>>,
     /// This is its place in the order of those that are half-open.
-    half_open: Option<u64>,
+    half_open: Option<NonZeroU64>,
+}
+
+impl Entry {
+    fn new(way: Way, half_open: Option<NonZeroU64>) -> Self {
+        let stream = way.stream.then(|| Box::new((way.socket, way.peer)));
+        Self { ip: way.peer.ip(), stream, half_open }
+    }
 }
 
 /// The census counts all sessions. One is half-open until a sealed datagram has come.
@@ -34,28 +51,32 @@ struct Entry {
 pub(crate) struct Census {
     sessions: BTreeMap<SessionId, Entry>,
     counts: Counts,
-    ways: BTreeMap<Way, usize>,
+    streams: BTreeMap<(ServerSocketId, SocketAddr), usize>,
     waiting: Waiting,
-    half_open: BTreeMap<u64, SessionId>,
-    next: u64,
+    half_open: BTreeMap<NonZeroU64, SessionId>,
+    /// So many have entered.
+    entered: u64,
 }
 
 impl Census {
     /// Enters a session that is half-open.
     pub(crate) fn enter(&mut self, id: SessionId, way: Way) {
-        let order = self.next;
-        self.next += 1;
-        self.waiting.insert(way.1.ip(), order);
-        self.half_open.insert(order, id);
-        self.count(way);
-        self.sessions.insert(id, Entry { way, half_open: Some(order) });
+        self.entered += 1;
+        let order = NonZeroU64::new(self.entered);
+        if let Some(order) = order {
+            self.waiting.insert(way.peer.ip(), order.get());
+            self.half_open.insert(order, id);
+        }
+        let entry = Entry::new(way, order);
+        self.count(&entry);
+        self.sessions.insert(id, entry);
     }
 
     /// A sealed datagram has come.
     pub(crate) fn confirm(&mut self, id: SessionId) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         if let Some(order) = entry.half_open.take() {
-            self.waiting.remove(entry.way.1.ip(), order);
+            self.waiting.remove(entry.ip, order.get());
             self.half_open.remove(&order);
         }
     }
@@ -64,48 +85,52 @@ impl Census {
     pub(crate) fn turn(&mut self, id: SessionId, way: Way) {
         self.confirm(id);
         let Some(entry) = self.sessions.get_mut(&id) else { return };
-        let former = std::mem::replace(&mut entry.way, way);
-        self.uncount(former);
-        self.count(way);
+        let former = std::mem::replace(entry, Entry::new(way, None));
+        self.uncount(&former);
+        self.count(&Entry::new(way, None));
     }
 
     pub(crate) fn leave(&mut self, id: SessionId) {
         self.confirm(id);
         if let Some(entry) = self.sessions.remove(&id) {
-            self.uncount(entry.way);
+            self.uncount(&entry);
         }
     }
 
-    fn count(&mut self, way: Way) {
-        self.counts.add(way.1.ip());
-        *self.ways.entry(way).or_default() += 1;
+    fn count(&mut self, entry: &Entry) {
+        self.counts.add(entry.ip);
+        if let Some(stream) = &entry.stream {
+            *self.streams.entry(**stream).or_default() += 1;
+        }
     }
 
-    fn uncount(&mut self, way: Way) {
-        self.counts.remove(way.1.ip());
-        if let Some(count) = self.ways.get_mut(&way) {
+    fn uncount(&mut self, entry: &Entry) {
+        self.counts.remove(entry.ip);
+        if let Some(stream) = &entry.stream
+            && let Some(count) = self.streams.get_mut(stream)
+        {
             *count -= 1;
             if *count == 0 {
-                self.ways.remove(&way);
+                self.streams.remove(stream);
             }
         }
     }
 
-    /// Returns whether a session is reached this way.
-    pub(crate) fn has_way(&self, way: Way) -> bool {
-        self.ways.contains_key(&way)
+    /// Returns whether a session is reached over this connection of TCP.
+    pub(crate) fn has_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
+        self.streams.contains_key(&(socket, peer))
     }
 
     /// Returns whether a session may come to this address from another; `id` is its own.
     pub(crate) fn may_turn(&self, id: SessionId, ip: IpAddr, places: &Places) -> bool {
-        let own = self.sessions.get(&id).map(|entry| entry.way.1.ip());
+        let own = self.sessions.get(&id).map(|entry| entry.ip);
         self.counts.full(ip, places.per_address, own).is_none()
     }
 
     /// Returns whether one more session from this address has a place. `old` is a session that ends when this one
     /// begins.
     pub(crate) fn has_room(&self, ip: IpAddr, old: Option<SessionId>, places: &Places) -> bool {
-        let old = old.and_then(|id| self.sessions.get(&id)).map(|entry| entry.way.1.ip());
+        let old = old.and_then(|id| self.sessions.get(&id)).map(|entry| entry.ip);
         self.counts.full(ip, places.per_address, old).is_none()
             && (old.is_some() || !self.is_full(ip, places))
     }
@@ -129,7 +154,7 @@ impl Census {
             None if self.is_full(ip, places) => self.waiting.oldest_of_the_most(),
             None => None,
         };
-        self.half_open.get(&order?).copied()
+        self.half_open.get(&NonZeroU64::new(order?)?).copied()
     }
 
     #[cfg(test)]
@@ -145,13 +170,13 @@ mod tests {
     const PLACES: Places = Places { total: 100, per_address: 8 };
 
     fn way(text: &str) -> Way {
-        (ServerSocketId(0), text.parse().unwrap())
+        Way { socket: ServerSocketId(0), peer: text.parse().unwrap(), stream: true }
     }
 
     /// Lets it in as the server does; true: it is in.
     fn enter(census: &mut Census, id: u64, at: Way) -> bool {
-        while !census.has_room(at.1.ip(), None, &PLACES) {
-            let Some(old) = census.gives_way(at.1.ip(), &PLACES) else { return false };
+        while !census.has_room(at.peer.ip(), None, &PLACES) {
+            let Some(old) = census.gives_way(at.peer.ip(), &PLACES) else { return false };
             census.leave(old);
         }
         census.enter(SessionId(id), at);
@@ -201,14 +226,16 @@ mod tests {
         assert_eq!(census.sessions.len(), 16, "a /56 has twice the share of a /64");
         assert!(enter(&mut census, 999, way("203.0.113.1:4000")));
         let into = way("[2001:db8:0:ff::2]:4000");
-        assert!(!census.may_turn(SessionId(999), into.1.ip(), &PLACES), "nor by moving there");
-        assert!(census.may_turn(SessionId(0), into.1.ip(), &PLACES), "who is inside may move inside");
+        assert!(!census.may_turn(SessionId(999), into.peer.ip(), &PLACES), "nor by moving there");
+        assert!(census.may_turn(SessionId(0), into.peer.ip(), &PLACES), "who is inside may move inside");
         let other = way("[2001:db8:1::2]:4000");
-        assert!(census.may_turn(SessionId(999), other.1.ip(), &PLACES));
+        assert!(census.may_turn(SessionId(999), other.peer.ip(), &PLACES));
         census.turn(SessionId(999), other);
-        assert!(census.has_way(other) && !census.has_way(way("203.0.113.1:4000")));
+        let former = way("203.0.113.1:4000");
+        assert!(census.has_stream(other.socket, other.peer));
+        assert!(!census.has_stream(former.socket, former.peer));
         (0..1000).for_each(|id| census.leave(SessionId(id)));
-        assert_eq!((census.parts(), census.ways.len(), census.half_open.len()), (0, 0, 0));
+        assert_eq!((census.parts(), census.streams.len(), census.half_open.len()), (0, 0, 0));
     }
 
     #[test]

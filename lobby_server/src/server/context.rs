@@ -15,6 +15,7 @@ use super::neighbour::Emission;
 use super::sockets::{Incoming, Route, ServerSocket, ServerSocketId, ServerTransmit};
 use super::timers::Timers;
 use super::timings::Timings;
+use crate::census::Way;
 use crate::config::ServerConfig;
 use crate::registry::RegistryCommand;
 use crate::surroundings::Finding;
@@ -139,6 +140,11 @@ impl Context {
     /// Returns whether what comes this way comes over TCP.
     pub(super) fn is_stream(&self, route: Route) -> bool {
         self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
+    }
+
+    /// Returns the way as the census has it.
+    pub(super) fn way(&self, route: Route) -> Way {
+        Way { socket: route.socket, peer: route.peer, stream: self.is_stream(route) }
     }
 
     /// Returns whether both lead to one address by one protocol: what is proven about the one holds for the other.

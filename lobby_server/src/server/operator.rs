@@ -86,8 +86,8 @@ impl Server {
             let room = self.roster.present_room(player).and_then(|room| self.rooms.code_of(room));
             Some(PlayerRow {
                 player: player.to_string(),
-                name: client.login().name.clone(),
-                game: client.login().game.clone(),
+                name: client.login().name().into(),
+                game: client.login().game().into(),
                 address: client.route().peer,
                 tcp: self.cx.is_stream(client.route()),
                 rtt_ms: client.rtt().map(|rtt| (rtt.as_secs_f64() * 10_000.0).round() / 10.0),
@@ -150,7 +150,7 @@ impl Server {
         let text = text::ANNOUNCEMENT.check(text)?;
         let mut told = 0;
         for player in self.roster.player_ids() {
-            let its_game = self.roster.client_of(player).map(|client| client.login().game.as_str());
+            let its_game = self.roster.client_of(player).map(|client| client.login().game());
             if game.is_some() && game != its_game {
                 continue;
             }

@@ -3,6 +3,7 @@
 //! Nobody else touches a session. What a datagram means for rooms and matches comes back to the dispatcher, which tells
 //! their owners.
 
+mod busy;
 mod client;
 mod families;
 mod frames;
@@ -13,6 +14,7 @@ mod membership;
 mod moving;
 mod party;
 mod probes;
+mod said;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +41,7 @@ pub(super) use client::Client;
 use client::Player;
 use login::RecentInits;
 pub(super) use probes::{ProbeSeen, Prober};
+use said::Games;
 use tokens::AskedTokens;
 
 /// Cookies go out at this rate to the ports of one address that asks for more than [`ServerConfig::hello_rate`], each
@@ -57,9 +60,11 @@ pub(super) struct Roster {
     handshake: ServerHandshake,
     tokens: Tokens,
     asked: AskedTokens,
-    sessions: BTreeMap<SessionId, Client>,
+    /// They are large, and the nodes of a tree are a third empty.
+    sessions: BTreeMap<SessionId, Box<Client>>,
     players: BTreeMap<PlayerId, Player>,
     census: Census,
+    games: Games,
     inits: RecentInits,
     /// These sessions have something to send, or their timer may have changed.
     dirty: BTreeSet<SessionId>,
@@ -95,6 +100,7 @@ impl Roster {
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
             census: Census::default(),
+            games: Games::default(),
             inits: RecentInits::default(),
             dirty: BTreeSet::new(),
             handshakes: false,
@@ -153,7 +159,7 @@ impl Roster {
 
     /// Returns whether a player is logged in over this connection.
     pub(crate) fn has_way(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
-        self.census.has_way((socket, peer))
+        self.census.has_stream(socket, peer)
     }
 
     /// Returns a session that has something to send, or whose timer may have changed, since it came last.
@@ -168,7 +174,7 @@ impl Roster {
 
     /// Returns a session, which may be one that is not confirmed yet.
     pub(crate) fn client(&self, id: SessionId) -> Option<&Client> {
-        self.sessions.get(&id)
+        self.sessions.get(&id).map(Box::as_ref)
     }
 
     /// Returns the session of a player who is here.
@@ -183,7 +189,7 @@ impl Roster {
 
     /// Returns the name that this session's player goes by.
     pub(crate) fn name_of(&self, id: SessionId) -> String {
-        self.client(id).map(|client| client.login.name.clone()).unwrap_or_default()
+        self.client(id).map(|client| String::from(client.login.name())).unwrap_or_default()
     }
 
     /// Returns when something came from where this session is proven to be.
@@ -270,7 +276,7 @@ impl Roster {
 impl Roster {
     /// Gives all sessions.
     pub(super) fn clients(&self) -> impl Iterator<Item = &Client> {
-        self.sessions.values()
+        self.sessions.values().map(Box::as_ref)
     }
 
     /// Counts the parts of addresses that the census counts.

@@ -57,7 +57,7 @@ impl Place {
 
     /// Notes where a player has proven to be, and the addresses that it has itself.
     pub(super) fn note_origin(&mut self, cx: &Context, player: PlayerId, client: &Client) {
-        self.watch.logged_in(player, client.ip(), client.login().local.iter().map(SocketAddr::ip));
+        self.watch.logged_in(player, client.ip(), client.login().local().iter().map(SocketAddr::ip));
         self.log_findings(cx);
     }
 

@@ -47,13 +47,25 @@ pub(super) enum Timer {
 /// These are deadlines in order; there is one for each key.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    queue: BTreeSet<(Instant, Timer)>,
-    by_key: BTreeMap<Timer, Instant>,
+    /// Every player has one of these, so they stand apart: they take two thirds of the others' memory.
+    sessions: Line<SessionId>,
+    others: Line<Timer>,
 }
 
-impl Timers {
-    /// Sets a deadline anew; none: there is nothing to wait for.
-    pub(super) fn set(&mut self, key: Timer, at: Option<Instant>) {
+#[derive(Debug)]
+struct Line<K> {
+    queue: BTreeSet<(Instant, K)>,
+    by_key: BTreeMap<K, Instant>,
+}
+
+impl<K> Default for Line<K> {
+    fn default() -> Self {
+        Self { queue: BTreeSet::new(), by_key: BTreeMap::new() }
+    }
+}
+
+impl<K: Copy + Ord> Line<K> {
+    fn set(&mut self, key: K, at: Option<Instant>) {
         let old = match at {
             Some(at) => self.by_key.insert(key, at),
             None => self.by_key.remove(&key),
@@ -69,24 +81,45 @@ impl Timers {
         }
     }
 
+    fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    fn pop(&mut self) -> Option<K> {
+        let (_, key) = self.queue.pop_first()?;
+        self.by_key.remove(&key);
+        Some(key)
+    }
+}
+
+impl Timers {
+    /// Sets a deadline anew; none: there is nothing to wait for.
+    pub(super) fn set(&mut self, key: Timer, at: Option<Instant>) {
+        match key {
+            Timer::Session(id) => self.sessions.set(id, at),
+            _ => self.others.set(key, at),
+        }
+    }
+
     /// Returns whether there is a deadline for this.
     pub(super) fn is_set(&self, key: Timer) -> bool {
-        self.by_key.contains_key(&key)
+        match key {
+            Timer::Session(id) => self.sessions.by_key.contains_key(&id),
+            _ => self.others.by_key.contains_key(&key),
+        }
     }
 
     /// Returns the first deadline of all.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _)| *at)
+        self.sessions.next().into_iter().chain(self.others.next()).min()
     }
 
-    /// Takes a deadline that has come by now.
+    /// Takes a deadline that has come by now. Of those of one instant the sessions' come first.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Timer> {
-        let (at, key) = *self.queue.first()?;
-        if at > now {
-            return None;
+        let at = self.next().filter(|at| *at <= now)?;
+        if self.sessions.next() == Some(at) {
+            return self.sessions.pop().map(Timer::Session);
         }
-        self.queue.pop_first();
-        self.by_key.remove(&key);
-        Some(key)
+        self.others.pop()
     }
 }

@@ -14,8 +14,6 @@
 //! `noise` has the keys, `client` and `server` the two sides; here is what they share.
 
 mod client;
-#[cfg(fuzzing)]
-mod memo;
 mod noise;
 mod server;
 mod small_order;

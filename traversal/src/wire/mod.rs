@@ -5,6 +5,7 @@
 //! keys by the handshake's prologue.
 
 pub mod codec;
+pub mod curve;
 pub mod handshake;
 pub mod life;
 pub mod message;

@@ -2,15 +2,20 @@
 
 /// So many counters are remembered below the highest: 256 punch sockets may deliver a burst in any order.
 const WINDOW: u64 = 1024;
-const WORDS: usize = (WINDOW / 64) as usize;
+/// So many of them may be missing at a time; the oldest are given up for further ones.
+const MISSING: usize = 256;
 
 /// This window tells whether a counter was seen. [`check`](Self::check) before the seal is opened, [`accept`](Self::accept) only
 /// after it fitted.
+///
+/// It knows what is missing: as a rule that is nothing, and then it takes no memory beside itself.
 #[derive(Clone, Debug, Default)]
 pub struct ReplayWindow {
     /// This is one above the highest counter accepted.
     next: u64,
-    seen: [u64; WORDS],
+    /// These are below `next` and were not seen, from low to high. What lies between them was.
+    #[expect(clippy::box_collection, reason = "there is none as a rule, and a server has very many windows")]
+    missing: Option<Box<Vec<u64>>>,
 }
 
 impl ReplayWindow {
@@ -20,27 +25,27 @@ impl ReplayWindow {
             // The highest value is never used, so that `next` cannot overflow.
             return counter < u64::MAX;
         }
-        self.next - counter <= WINDOW && self.seen[Self::word(counter)] & Self::bit(counter) == 0
+        let missing = self.missing.as_ref().is_some_and(|missing| missing.binary_search(&counter).is_ok());
+        missing && self.next - counter <= WINDOW
     }
 
     /// Notes the counter of a datagram that is authentic.
     pub fn accept(&mut self, counter: u64) {
-        if counter >= self.next {
-            let fresh = (counter - self.next + 1).min(WINDOW);
-            for skipped in counter + 1 - fresh..=counter {
-                self.seen[Self::word(skipped)] &= !Self::bit(skipped);
-            }
-            self.next = counter + 1;
+        if counter == self.next && self.missing.is_none() {
+            self.next += 1;
+            return;
         }
-        self.seen[Self::word(counter)] |= Self::bit(counter);
-    }
-
-    fn word(counter: u64) -> usize {
-        (counter % WINDOW / 64) as usize
-    }
-
-    fn bit(counter: u64) -> u64 {
-        1 << (counter % 64)
+        let mut missing = self.missing.take().unwrap_or_default();
+        if counter >= self.next {
+            // What falls out of a list that is full would be given up at once.
+            missing.extend(self.next.max(counter.saturating_sub(MISSING as u64))..counter);
+            self.next = counter + 1;
+            let lost = missing.partition_point(|counter| self.next - counter > WINDOW);
+            missing.drain(..lost.max(missing.len().saturating_sub(MISSING)));
+        } else if let Ok(at) = missing.binary_search(&counter) {
+            missing.remove(at);
+        }
+        self.missing = Some(missing).filter(|missing| !missing.is_empty());
     }
 }
 
@@ -53,18 +58,25 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The window does the same as a plain model: a set of all counters seen, and the window's width.
+        /// The window does the same as a plain model: a set of all counters seen, the window's width, and how many may
+        /// be missing.
         #[test]
         fn same_as_a_set(counters in proptest::collection::vec(0u64..4000, 1..600)) {
             let mut window = ReplayWindow::default();
-            let mut seen = BTreeSet::new();
+            let (mut seen, mut given_up) = (BTreeSet::new(), BTreeSet::new());
             for counter in counters {
                 let highest = seen.last().copied().unwrap_or(0);
-                let expected = !seen.contains(&counter) && counter + WINDOW > highest;
+                let expected = !seen.contains(&counter)
+                    && counter + WINDOW > highest
+                    && !given_up.contains(&counter);
                 prop_assert_eq!(window.check(counter), expected, "counter {}", counter);
                 if expected {
                     window.accept(counter);
                     seen.insert(counter);
+                    let highest = seen.last().copied().unwrap_or(0);
+                    let missing = (0..highest).rev().filter(|other| !seen.contains(other) && !given_up.contains(other));
+                    let too_many: Vec<u64> = missing.skip(MISSING).collect();
+                    given_up.extend(too_many);
                 }
             }
         }

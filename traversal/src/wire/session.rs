@@ -6,6 +6,7 @@
 //! ```
 //! `outgoing` has the reliable frames on their way.
 
+mod keys;
 mod outgoing;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use snow::StatelessTransportState;
 
 use super::message::{Frame, ToPlayer, ToServer, Topic, Topical};
 use super::replay::ReplayWindow;
 use super::{Dropped, FORGERIES, Kind, MAX_CONTROL, codec, take};
 use crate::rtt::RttEstimate;
+pub(super) use keys::SessionKeys;
 use outgoing::Outgoing;
 
 /// So many bytes stand in front of what is sealed: kind, session, counter.
@@ -56,7 +57,7 @@ pub const MIN_SEALED: usize = 64;
 /// [`poll_timeout`](Self::poll_timeout).
 pub struct Session<Out, In> {
     id: u64,
-    transport: StatelessTransportState,
+    keys: SessionKeys,
     next_counter: u64,
     /// This is the counter of the datagram that was opened last.
     opened: u64,
@@ -66,8 +67,15 @@ pub struct Session<Out, In> {
     outgoing: Outgoing,
     /// All frames with a lower number were received.
     received_below: u32,
-    received_above: BTreeSet<u32>,
-    out: VecDeque<Vec<u8>>,
+    /// These were received already, out of turn.
+    #[expect(
+        clippy::box_collection,
+        reason = "there are none as a rule, and a server has very many sessions"
+    )]
+    received_above: Option<Box<BTreeSet<u32>>>,
+    /// Most of the time there are none.
+    #[expect(clippy::box_collection, reason = "as before")]
+    out: Option<Box<VecDeque<Vec<u8>>>>,
     last_heard: Instant,
     last_sent: Instant,
     /// It was last looked then at what is due.
@@ -95,18 +103,18 @@ pub fn session_of(datagram: &[u8]) -> Option<u64> {
 }
 
 impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
-    pub(super) fn new(id: u64, transport: StatelessTransportState, now: Instant) -> Self {
+    pub(super) fn new(id: u64, keys: SessionKeys, now: Instant) -> Self {
         Self {
             id,
-            transport,
+            keys,
             next_counter: 0,
             opened: 0,
             window: ReplayWindow::default(),
             forged: 0,
             outgoing: Outgoing::default(),
             received_below: 0,
-            received_above: BTreeSet::new(),
-            out: VecDeque::new(),
+            received_above: None,
+            out: None,
             last_heard: now,
             last_sent: now,
             looked: now,
@@ -212,7 +220,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         if silent {
             self.silent_bytes += datagram.len();
         }
-        self.out.push_back(datagram);
+        self.out.get_or_insert_default().push_back(datagram);
         true
     }
 
@@ -240,11 +248,13 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
 
     fn seal_plain(&mut self, kind: Kind, plain: &[u8]) -> Option<Vec<u8>> {
         let counter = self.next_counter;
-        let mut datagram = vec![0; HEADER + plain.len() + TAG];
-        datagram[0] = kind as u8;
-        datagram[1..9].copy_from_slice(&self.id.to_le_bytes());
-        datagram[9..17].copy_from_slice(&counter.to_le_bytes());
-        self.transport.write_message(counter, plain, &mut datagram[HEADER..]).ok()?;
+        let mut datagram = Vec::with_capacity(HEADER + plain.len() + TAG);
+        datagram.push(kind as u8);
+        datagram.extend_from_slice(&self.id.to_le_bytes());
+        datagram.extend_from_slice(&counter.to_le_bytes());
+        datagram.extend_from_slice(plain);
+        datagram.resize(datagram.len() + TAG, 0);
+        self.keys.seal(counter, &mut datagram[HEADER..])?;
         self.next_counter += 1;
         Some(datagram)
     }
@@ -270,9 +280,8 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         let mut rest = datagram.get(1..).filter(|_| datagram.len() <= MAX_CONTROL)?;
         let id = u64::from_le_bytes(take(&mut rest)?);
         let counter = u64::from_le_bytes(take(&mut rest)?);
-        let mut plain = vec![0; rest.len()];
-        let len = self.transport.read_message(counter, rest, &mut plain).ok().filter(|_| id == self.id)?;
-        codec::decode(plain[..len].get(SEALED_KIND..)?).ok()
+        let plain = self.keys.open(counter, rest).filter(|_| id == self.id)?;
+        codec::decode(plain.get(SEALED_KIND..)?).ok()
     }
 
     /// Opens a datagram and does nothing about what is in it. Where it came from is for the caller to judge, who says
@@ -297,19 +306,18 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         if self.forged >= FORGERIES {
             return Err(Dropped::Limit);
         }
-        let mut plain = vec![0; rest.len()];
-        let Ok(len) = self.transport.read_message(counter, rest, &mut plain) else {
+        let Some(plain) = self.keys.open(counter, rest) else {
             self.forged += 1;
             return Err(Dropped::NotAuthentic);
         };
-        if plain[..len].first() != Some(&kind) {
+        if plain.first() != Some(&kind) {
             // The counter stays free for the datagram as it was sent.
             self.forged += 1;
             return Err(Dropped::NotAuthentic);
         }
         self.window.accept(counter);
         self.opened = counter;
-        codec::decode(&plain[SEALED_KIND..len]).map_err(|_| Dropped::Malformed)
+        codec::decode(&plain[SEALED_KIND..]).map_err(|_| Dropped::Malformed)
     }
 
     /// Returns the number of the datagram that was [opened](Self::open) last: the other side counts what it seals.
@@ -326,7 +334,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
 
     /// Returns whether this reliable frame is yet to be [accepted](Self::accept).
     pub fn is_fresh(&self, seq: u32) -> bool {
-        seq >= self.received_below && !self.received_above.contains(&seq)
+        seq >= self.received_below && !self.received_above.as_ref().is_some_and(|above| above.contains(&seq))
     }
 
     /// Takes the reliable frame that was [opened](Self::open) last: acknowledges it, and says whether it is a new one. One that is not accepted comes again.
@@ -339,9 +347,16 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
             if seq - self.received_below >= AHEAD {
                 return Err(Dropped::Limit);
             }
-            self.received_above.insert(seq);
-            while self.received_above.remove(&self.received_below) {
+            if seq == self.received_below {
                 self.received_below += 1;
+            } else {
+                self.received_above.get_or_insert_default().insert(seq);
+            }
+            if let Some(above) = &mut self.received_above {
+                while above.remove(&self.received_below) {
+                    self.received_below += 1;
+                }
+                self.received_above.take_if(|above| above.is_empty());
             }
         }
         self.send_once(now, &Frame::Ack { seq, counter: self.opened });
@@ -371,7 +386,10 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
 
     /// Returns the next datagram to send to the other end's address.
     pub fn poll_datagram(&mut self) -> Option<Vec<u8>> {
-        self.out.pop_front()
+        let datagram = self.out.as_mut()?.pop_front();
+        // It keeps no memory for those to come.
+        self.out.take_if(|out| out.is_empty());
+        datagram
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) is due.

@@ -34,7 +34,7 @@ fn noise_ik_is_the_published_one() {
     );
     let remote = hex("31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf4767e4834f701b8f62");
     assert_eq!(remote, Identity::from_secret(responder.clone().try_into().unwrap()).public_key());
-    let with_prologue = || builder([0; 32]).unwrap().prologue(&prologue).unwrap();
+    let with_prologue = || builder([0; 32], None).unwrap().prologue(&prologue).unwrap();
     let mut initiator = with_prologue()
         .local_private_key(&initiator)
         .unwrap()

@@ -28,7 +28,9 @@ impl Rooms {
         }
         self.leave_former(others, asker.player);
         let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
-        let (from, login) = (client.ip(), client.login().clone());
+        let (from, login) = (client.ip(), client.login());
+        let (game, game_protocol) = (String::from(login.game()), login.game_protocol);
+        let name_of_player = String::from(login.name());
         self.room_for_one_more(others, from)?;
         let mut room_id = RoomId(others.cx.rng.next_u64());
         while self.rooms.contains_key(&room_id) {
@@ -41,13 +43,13 @@ impl Rooms {
             options.password.as_ref().map(|password| PasswordHash::new(password, &mut others.cx.rng));
         let setup = Setup {
             id: room_id,
-            game: login.game,
-            game_protocol: login.game_protocol,
+            game,
+            game_protocol,
             code,
             options: RoomOptions { name, ..options },
             password,
         };
-        let members = vec![PlayerInfo { id: asker.player, name: login.name }];
+        let members = vec![PlayerInfo { id: asker.player, name: name_of_player }];
         let room = Room::new(setup, members, from, Origin::New, others.cx.now);
         self.rooms.insert(room_id, room);
         others.roster.set_busy(asker);

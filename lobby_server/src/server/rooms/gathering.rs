@@ -69,7 +69,7 @@ impl Rooms {
             return Err(RequestError::Limited { retry_after_s: 30 });
         }
         let key = QueueKey {
-            game: client.login().game.clone(),
+            game: client.login().game().into(),
             game_protocol: client.login().game_protocol,
             wanted,
         };
@@ -186,7 +186,8 @@ impl Rooms {
         if let Some(gathering) = self.gatherings.get_mut(&id) {
             gathering.players = players;
         }
-        let host = others.roster.client_of(host_id).map(|client| (client.login().name.clone(), client.ip()));
+        let host =
+            others.roster.client_of(host_id).map(|client| (String::from(client.login().name()), client.ip()));
         let Some((host_name, from)) = host else { return self.disperse(others, id) };
         let code = room::draw_code(&mut others.cx.rng);
         let QuickMatch { mode, players: capacity, topology } = key.wanted;

@@ -42,7 +42,7 @@ impl Rooms {
         if self.queues.has(wish.asker.player) {
             return Err(RequestError::AlreadyQueued);
         }
-        let (game, from) = (client.login().game.clone(), client.ip());
+        let (game, from) = (String::from(client.login().game()), client.ip());
         if matches!(target, RoomTarget::Code(_)) {
             self.may_try_code(others, from)?;
         }
@@ -76,7 +76,7 @@ impl Rooms {
         let room = self
             .rooms
             .get(&entry.room)
-            .filter(|room| room.is_open() && room.setup.game == client.login().game)
+            .filter(|room| room.is_open() && room.setup.game == client.login().game())
             .ok_or(RequestError::NoSuchRoom)?;
         if room.setup.game_protocol != client.login().game_protocol {
             return Err(RequestError::OtherVersion {

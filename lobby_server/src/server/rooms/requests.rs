@@ -54,8 +54,11 @@ impl Rooms {
             Request::LeaveRoom => self.leave(others, player).map(Some),
             Request::ListRooms { after } => {
                 let after = after.map(|name| text::ROOM_NAME.clean(&name));
-                let game =
-                    others.roster.client(id).map(|client| client.login().game.clone()).unwrap_or_default();
+                let game = others
+                    .roster
+                    .client(id)
+                    .map(|client| String::from(client.login().game()))
+                    .unwrap_or_default();
                 let list = RegistryOperation::List { game, after, limit: LIST_LIMIT };
                 self.ask_registry(others, list, Pending::List(asker));
                 Ok(None)

@@ -91,7 +91,7 @@ impl Rooms {
         let code = room::former_code(code).ok_or(RequestError::BadTicket)?;
         let seal = ticket_seal(
             others.roster.identity(),
-            [&client.login().game, &options.name, &code],
+            [client.login().game(), &options.name, &code],
             &ticket,
             player,
         );
@@ -171,10 +171,12 @@ impl Rooms {
             return Err(RequestError::NoSuchRoom);
         }
         let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
-        let (from, login) = (client.ip(), client.login().clone());
+        let (from, login) = (client.ip(), client.login());
+        let (game, game_protocol) = (String::from(login.game()), login.game_protocol);
+        let name_of_player = String::from(login.name());
         self.room_for_one_more(others, from)?;
         let host = (!owner).then(|| PlayerInfo { id: ticket.host, name: String::new() });
-        let own = PlayerInfo { id: player, name: login.name };
+        let own = PlayerInfo { id: player, name: name_of_player };
         let password = match options.password.filter(|_| owner) {
             Some(password) => Some(PasswordHash::new(&password, &mut others.cx.rng)),
             // Until the host is back only those come in who have a ticket.
@@ -182,8 +184,8 @@ impl Rooms {
         };
         let setup = Setup {
             id: ticket.room,
-            game: login.game,
-            game_protocol: login.game_protocol,
+            game,
+            game_protocol,
             code,
             options: RoomOptions {
                 name: options.name,

@@ -4,14 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use traversal_core::NatFacts;
-use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
-use traversal_core::wire::message::Login;
 use traversal_core::wire::session::ServerSession;
 
+use super::busy::Busy;
 use super::mapped_ports::MappedPort;
-use super::moving::{Challenge, Former};
+use super::said::Said;
 use crate::ids::SessionId;
 use crate::limits::Bucket;
 use crate::server::games::GameSlot;
@@ -22,45 +21,29 @@ pub(crate) struct Client {
     pub(super) player: PlayerId,
     /// The player has this lasting key.
     pub(super) key: [u8; 32],
-    pub(super) login: Login,
+    pub(super) login: Said,
     /// Here its game is counted. `None`: no sealed datagram has come yet.
     pub(super) game: Option<GameSlot>,
-    /// This is its newest request to enter a room, and when it came.
-    pub(super) wish: Option<(RequestId, Instant)>,
     pub(super) profile: NatProfile,
-    /// This says what of it was set by hand (M9).
-    pub(super) manual: NatFacts,
+    /// This says what of it was set by hand (M9), if anything was.
+    pub(super) manual: Option<Box<NatFacts>>,
     pub(super) session: ServerSession,
-    /// These are probes of the classification that runs, as they were seen here (E1).
-    pub(super) sightings: Vec<Sighting>,
     /// It was told of a second address to probe when it logged in.
     pub(super) two_addresses: bool,
     /// This says how the player is reached; it moves only after an echo.
     pub(super) route: Route,
-    /// This says how it was reached until it went from UDP to a stream or back.
-    pub(super) former: Option<Former>,
-    /// This is what its router forwards to it.
-    pub(super) mapped_port: MappedPort,
-    pub(super) challenge: Option<Challenge>,
+    /// This is what its router forwards to it, if it does.
+    pub(super) mapped_port: Option<Box<MappedPort>>,
     /// The session has moved so often: what was to prove an address before does so no more.
     pub(super) moves: u32,
     /// This says where it is reached in the other family, and when that was last heard of.
-    pub(super) other: Option<(SocketAddr, Instant)>,
-    /// This says when the login was answered; `None`: several times, so that it tells no round trip (Karn's rule).
-    pub(super) accepted: Option<Instant>,
+    pub(super) other: Option<Box<(SocketAddr, Instant)>>,
     /// A sealed datagram came: this is no replayed handshake.
     pub(super) confirmed: bool,
-    /// Kept until then.
-    pub(super) half_open: Option<HalfOpen>,
-    pub(super) probes: Bucket,
-    pub(super) knocks: Bucket,
     pub(super) frames: Bucket,
-    pub(super) requests: Bucket,
-    /// This limits how much it causes others to be told.
-    pub(super) effects: Bucket,
-    /// This says when it last sent something to be relayed.
-    pub(super) relayed_at: Option<Instant>,
     pub(super) next_ping: u32,
+    /// See there.
+    pub(super) busy: Option<Box<Busy>>,
 }
 
 /// This is what is kept of a login until the player has proven to be there.
@@ -105,7 +88,7 @@ impl Membership {
 
 impl Client {
     /// Returns what the player said when it logged in.
-    pub(crate) fn login(&self) -> &Login {
+    pub(crate) fn login(&self) -> &Said {
         &self.login
     }
 
@@ -137,6 +120,7 @@ impl Client {
     /// Returns when the player was last heard from where it is proven to be: by a sealed datagram, or by one for the
     /// relay with a token that only the two know.
     pub(crate) fn heard_at(&self) -> Instant {
-        self.relayed_at.map_or(self.session.last_heard(), |at| at.max(self.session.last_heard()))
+        let relayed_at = self.busy.as_ref().and_then(|busy| busy.relayed_at);
+        relayed_at.map_or(self.session.last_heard(), |at| at.max(self.session.last_heard()))
     }
 }

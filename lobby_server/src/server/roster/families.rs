@@ -27,7 +27,7 @@ fn known_as(socket: &ServerSocket) -> Option<SocketAddr> {
 impl super::client::Client {
     /// Returns where the player is reached in the other family, while that is fresh.
     pub(super) fn other_address(&self) -> Option<SocketAddr> {
-        let (address, heard) = self.other?;
+        let (address, heard) = *self.other.as_deref()?;
         // The session itself is never silent for long, so its last sign of life is as good as the time.
         let fresh = self.session.last_heard().saturating_duration_since(heard) < OTHER_LIFETIME;
         (fresh && address.is_ipv4() != self.route.peer.is_ipv4()).then_some(address)
@@ -61,7 +61,7 @@ impl Roster {
             cx.counters.dropped += 1;
             return;
         }
-        if let Some((address, heard)) = &mut client.other
+        if let Some((address, heard)) = client.other.as_deref_mut()
             && *address == route.peer
         {
             *heard = now;
@@ -87,7 +87,7 @@ impl Roster {
             return None;
         }
         let client = self.sessions.get_mut(&id)?;
-        client.other = Some((route.peer, cx.now));
+        client.other = Some(Box::new((route.peer, cx.now)));
         let player = client.player;
         tracing::debug!(%player, address = %route.peer, "reached in the other family too");
         self.tell_registered(cx, id, route);

@@ -3,11 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use traversal_core::address::canonical;
 use traversal_core::id::PlayerId;
-use traversal_core::wire::message::{
-    Frame, MAX_LOCAL_ADDRESSES, RequestError, Response, ToPlayer, ToServer, Topic,
-};
+use traversal_core::wire::message::{Frame, RequestError, Response, ToPlayer, ToServer, Topic};
 use traversal_core::wire::session::session_of;
 
 use super::{Context, Roster};
@@ -85,7 +82,7 @@ impl Roster {
             let refusal = if client.session.is_backed_up() {
                 Some(Refusal::BackedUp)
             } else {
-                let may = client.effects.take_many(cx.config.effect_rate, cx.now, cost);
+                let may = client.busy(cx.now).effects.take_many(cx.config.effect_rate, cx.now, cost);
                 (!may).then_some(Refusal::EffectRate)
             };
             if let Some(refusal) = refusal {
@@ -105,7 +102,7 @@ impl Roster {
         if cx.now.saturating_duration_since(client.session.last_heard()) >= silence {
             cx.counters.timeouts += 1;
             tracing::debug!(player = %client.player, "session timed out");
-            if let Some(half_open) = client.half_open.take() {
+            if let Some(half_open) = client.busy.as_mut().and_then(|busy| busy.half_open.take()) {
                 self.inits.forget(&half_open.init);
             }
             return false;
@@ -118,6 +115,8 @@ impl Roster {
     /// Tells a player where it is seen.
     pub(crate) fn pong(&mut self, cx: &Context, id: SessionId, ping: u32) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
+        // Whoever only shows that it is there has nothing else going on.
+        client.rest(cx.now, cx.uptime(), &cx.config);
         let pong = Frame::Pong { id: ping, observed: client.route.peer };
         client.session.send_once(cx.now, &pong);
         self.dirty.insert(id);
@@ -189,7 +188,8 @@ impl Roster {
             tracing::debug!(%error, "request failed");
         }
         if let Some(client) = self.sessions.get_mut(&asker.session) {
-            let wish = client.wish.take_if(|(request, _)| *request == asker.request);
+            let busy = client.busy.as_mut();
+            let wish = busy.and_then(|busy| busy.wish.take_if(|(request, _)| *request == asker.request));
             if let (Some((_, since)), Ok(_)) = (wish, &result) {
                 cx.timings.join.observe(cx.now.saturating_duration_since(since));
             }
@@ -199,24 +199,22 @@ impl Roster {
     }
 
     /// Notes the addresses of a player's own interfaces, as the player says them.
-    pub(crate) fn set_local_addresses(&mut self, id: SessionId, mut local: Vec<SocketAddr>) {
+    pub(crate) fn set_local_addresses(&mut self, id: SessionId, local: Vec<SocketAddr>) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        local.truncate(MAX_LOCAL_ADDRESSES);
-        local.iter_mut().for_each(|address| *address = canonical(*address));
-        client.login.local = local;
+        client.login.set_local(local);
     }
 
     /// Notes that a player asks to enter a room.
     pub(crate) fn note_wish(&mut self, cx: &Context, asker: Asker) {
         if let Some(client) = self.sessions.get_mut(&asker.session) {
-            client.wish = Some((asker.request, cx.now));
+            client.busy(cx.now).wish = Some((asker.request, cx.now));
         }
     }
 
     /// Counts a request of a player. False: it is over its rate.
     pub(crate) fn take_request(&mut self, cx: &mut Context, id: SessionId) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
-        let within = client.requests.take(cx.config.request_rate, cx.now);
+        let within = client.busy(cx.now).requests.take(cx.config.request_rate, cx.now);
         if !within {
             cx.counters.limit(Refusal::RequestRate);
         }
@@ -227,7 +225,7 @@ impl Roster {
     pub(crate) fn may_cause(&mut self, cx: &mut Context, player: PlayerId, messages: f64) -> bool {
         let session = self.players.get(&player).map(|player| player.session);
         let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) else { return false };
-        let may = client.effects.take_many(cx.config.effect_rate, cx.now, messages);
+        let may = client.busy(cx.now).effects.take_many(cx.config.effect_rate, cx.now, messages);
         if !may {
             cx.counters.limit(Refusal::EffectRate);
         }
@@ -237,7 +235,7 @@ impl Roster {
     /// Notes that a player has sent something to be relayed.
     pub(crate) fn note_relayed(&mut self, cx: &Context, id: SessionId) {
         if let Some(client) = self.sessions.get_mut(&id) {
-            client.relayed_at = Some(cx.now);
+            client.busy(cx.now).relayed_at = Some(cx.now);
         }
     }
 }

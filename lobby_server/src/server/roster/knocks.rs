@@ -44,7 +44,7 @@ impl Roster {
             cx.counters.dropped += 1;
             return;
         }
-        if !client.knocks.take(cx.config.knock_rate, now) {
+        if !client.busy(now).knocks.take(cx.config.knock_rate, now) {
             cx.counters.limit(Refusal::KnockRate);
             return;
         }

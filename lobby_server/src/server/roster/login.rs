@@ -6,19 +6,15 @@ use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
-use traversal_core::NatFacts;
-use traversal_core::address::canonical;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::text;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake, contributes, refuse_unknown_session};
-use traversal_core::wire::message::{
-    Farewell, Frame, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, RoomEnd, ToPlayer, Welcome,
-};
+use traversal_core::wire::message::{Farewell, Frame, LoginRefusal, MAX_TOKEN, RoomEnd, ToPlayer, Welcome};
 use traversal_core::wire::{Dropped, Kind};
 
+use super::busy::Busy;
 use super::client::{Client, HalfOpen, Membership, Player};
-use super::mapped_ports::MappedPort;
 use super::{Context, Roster};
 use crate::ids::SessionId;
 use crate::limits::Bucket;
@@ -123,7 +119,7 @@ impl Roster {
             if *from == route.peer {
                 let answer = answer.clone();
                 if let Some(client) = self.sessions.get_mut(session) {
-                    client.accepted = None;
+                    client.busy(now).accepted = None;
                 }
                 cx.transmit(route, answer);
             }
@@ -194,42 +190,34 @@ impl Roster {
             reset: self.handshake.reset_token(cx.config.node, id.0).unwrap_or_default(),
         };
         let (player, key) = (pending.player, pending.public_key);
-        pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
-        pending.login.local.iter_mut().for_each(|address| *address = canonical(*address));
         let token = std::mem::take(&mut pending.login.token);
-        let login = pending.login.clone();
+        let login = self.games.keep(pending.login.clone());
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
         self.inits.keep(now, init, (route.peer, id, answer.clone()));
-        self.census.enter(id, (route.socket, route.peer));
+        self.census.enter(id, cx.way(route));
         let client = Client {
             player,
             key,
             login,
             game: None,
-            wish: None,
             profile: NatProfile::default(),
-            manual: NatFacts::NONE,
+            manual: None,
             session,
-            sightings: Vec::new(),
             two_addresses: cx.has_second_address(route.peer.is_ipv4()),
             route,
-            former: None,
             other: None,
-            mapped_port: MappedPort::default(),
-            challenge: None,
-            accepted: Some(now),
+            mapped_port: None,
             confirmed: false,
-            half_open: Some(HalfOpen { init, token }),
+            busy: Some(Box::new(Busy {
+                accepted: Some(now),
+                half_open: Some(HalfOpen { init, token }),
+                ..Busy::new(now)
+            })),
             moves: 0,
-            probes: Bucket::full(cx.config.probe_rate, now),
-            knocks: Bucket::full(cx.config.knock_rate, now),
             frames: Bucket::full(cx.config.frame_rate, now),
-            requests: Bucket::full(cx.config.request_rate, now),
-            effects: Bucket::full(cx.config.effect_rate, now),
-            relayed_at: None,
             next_ping: 0,
         };
-        self.sessions.insert(id, client);
+        self.sessions.insert(id, Box::new(client));
         cx.transmit(route, answer);
         self.dirty.insert(id);
     }
@@ -329,15 +317,15 @@ impl Roster {
     pub(crate) fn confirm(&mut self, cx: &mut Context, id: SessionId) -> Option<PlayerId> {
         let now = cx.now;
         let client = self.sessions.get_mut(&id)?;
-        let (player, game) = (client.player, client.login.game.clone());
-        if let Some(at) = client.accepted.take() {
+        let (player, game) = (client.player, String::from(client.login.game()));
+        if let Some(at) = client.busy(now).accepted.take() {
             // The answer to our answer: the first that is known of the way.
             let took = now.saturating_duration_since(at);
             client.session.sample_rtt(took);
             cx.timings.login.observe(took);
         }
-        let token = client.half_open.take().map(|half_open| half_open.token).unwrap_or_default();
-        let (name, address) = (client.login.name.clone(), client.route.peer.ip());
+        let token = client.busy(now).half_open.take().map(|half_open| half_open.token).unwrap_or_default();
+        let (name, address) = (String::from(client.login.name()), client.route.peer.ip());
         let refused = match &self.tokens {
             Tokens::AtOnce(check) => {
                 let about = TokenLogin { game: &game, player, name: &name, address, token: &token };
@@ -367,7 +355,7 @@ impl Roster {
     /// and the game of the new session come back.
     pub(crate) fn take_over(&mut self, cx: &mut Context, id: SessionId) -> Option<(RoomId, String)> {
         let client = self.sessions.get(&id)?;
-        let (player, game) = (client.player, client.login.game.clone());
+        let (player, game) = (client.player, String::from(client.login.game()));
         let mut room = None;
         if let Some(old) = self.players.remove(&player) {
             room = old.membership.room();

@@ -21,7 +21,7 @@ use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
 /// This is a port as a session has it.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MappedPort {
     asked: Option<Asked>,
     /// The player was reached there from our second address, and has echoed.
@@ -37,7 +37,7 @@ struct Asked {
 impl Client {
     /// Returns where others reach this player beside the address of its session.
     pub(super) fn mapped(&self) -> Option<SocketAddr> {
-        self.mapped_port.proven.filter(|address| address.ip() == self.route.peer.ip())
+        self.mapped_port.as_ref()?.proven.filter(|address| address.ip() == self.route.peer.ip())
     }
 }
 
@@ -72,7 +72,7 @@ impl Roster {
         let mut token = [0; 16];
         cx.rng.fill_bytes(&mut token);
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        let asked = &mut client.mapped_port.asked;
+        let asked = &mut client.mapped_port.get_or_insert_default().asked;
         // An answer that was lost is sent again as it was.
         let asked = match asked {
             Some(asked) if asked.address == address => asked,
@@ -98,21 +98,22 @@ impl Roster {
         token: Option<[u8; 16]>,
     ) -> Option<PlayerId> {
         let client = self.sessions.get_mut(&id)?;
-        let before = client.mapped_port.proven;
-        match (token, client.mapped_port.asked) {
-            (None, _) => client.mapped_port = MappedPort::default(),
+        let known = client.mapped_port.as_deref().copied().unwrap_or_default();
+        let before = known.proven;
+        match (token, known.asked) {
+            (None, _) => client.mapped_port = None,
             (Some(token), Some(asked))
                 if same(&token, &asked.token) && asked.address.ip() == client.route.peer.ip() =>
             {
                 // The next check is to be proven anew.
-                client.mapped_port = MappedPort { asked: None, proven: Some(asked.address) };
+                client.mapped_port = Some(Box::new(MappedPort { asked: None, proven: Some(asked.address) }));
             }
             (Some(_), _) => {
                 cx.counters.dropped += 1;
                 return None;
             }
         }
-        let (player, proven) = (client.player, client.mapped_port.proven);
+        let (player, proven) = (client.player, client.mapped_port.as_ref().and_then(|port| port.proven));
         self.tell_session(cx, id, ToPlayer::MappedPort(proven.map(|address| address.port())));
         if before != proven {
             tracing::debug!(%player, mapped = proven.is_some(), "forwarded port");
@@ -123,7 +124,7 @@ impl Roster {
     /// The player's address is another one now: what was proven belongs to the old one. Says whether there was anything.
     pub(super) fn forget_mapped_port(&mut self, cx: &mut Context, id: SessionId) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
-        let forgotten = std::mem::take(&mut client.mapped_port).proven.is_some();
+        let forgotten = client.mapped_port.take().is_some_and(|port| port.proven.is_some());
         if forgotten {
             self.tell_session(cx, id, ToPlayer::MappedPort(None));
         }

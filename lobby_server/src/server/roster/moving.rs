@@ -49,6 +49,13 @@ pub(super) struct Challenge {
     sent: Instant,
 }
 
+impl Challenge {
+    /// Returns whether another one may be sent to the same address.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.sent) >= CHALLENGE_AGAIN
+    }
+}
+
 impl Roster {
     /// Returns what has to be echoed from an address to prove it. It is made of the address, so that nothing has to
     /// be kept, and nobody who causes challenges for other addresses can have a good one forgotten.
@@ -94,14 +101,14 @@ impl Roster {
 
     /// The session has just gone from this way to another, so what is relayed may still come by it.
     pub(crate) fn was_left(&self, cx: &Context, client: &Client, route: Route) -> bool {
-        client.former.is_some_and(|former| cx.now < former.until && cx.same_way(former.route, route))
+        client.former().is_some_and(|former| cx.now < former.until && cx.same_way(former.route, route))
     }
 
     /// Returns whether the datagram that was opened last was on its way here when the session left this way: it does
     /// not bring it back, and one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
     fn is_late(&self, cx: &Context, client: &Client, route: Route) -> bool {
         let number = client.session.opened();
-        client.former.is_some_and(|former| number < former.moved_by && cx.same_way(former.route, route))
+        client.former().is_some_and(|former| number < former.moved_by && cx.same_way(former.route, route))
     }
 
     /// An authentic datagram came by another way than the last ones: have it proven first.
@@ -116,15 +123,14 @@ impl Roster {
         if proven {
             // The player turned to another of our sockets; its address is proven.
             client.route = route;
-            self.census.turn(id, (route.socket, route.peer));
+            self.census.turn(id, cx.way(route));
             return;
         }
-        if client.challenge.as_ref().is_some_and(|open| {
-            open.route == route && now.saturating_duration_since(open.sent) < CHALLENGE_AGAIN
-        }) {
+        let open = client.busy.as_ref().and_then(|busy| busy.challenge.as_ref());
+        if open.is_some_and(|open| open.route == route && !open.is_over(now)) {
             return;
         }
-        client.challenge = Some(Challenge { route, sent: now });
+        client.busy(now).challenge = Some(Challenge { route, sent: now });
         let Some(token) = self.path_token(cx, id, route, SESSION, self.path_epoch(cx)) else { return };
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if let Some(datagram) = client.session.seal(now, Kind::Control, &Frame::PathChallenge { token }) {
@@ -146,7 +152,7 @@ impl Roster {
             return None;
         }
         let client = self.sessions.get_mut(&id)?;
-        client.challenge = None;
+        client.busy(now).challenge = None;
         client.moves = client.moves.wrapping_add(1);
         if !self.census.may_turn(id, route.peer.ip(), &cx.config.places()) {
             // That address has its share of sessions: this one stays where it was.
@@ -162,9 +168,10 @@ impl Roster {
         if let Some(client) = self.sessions.get_mut(&id) {
             let until = now + client.session.timing().at_least(LEFT, 2);
             let moved_by = client.session.opened();
-            client.former = (from_stream != to_stream).then_some(Former { route: former, until, moved_by });
+            client.busy(now).former =
+                (from_stream != to_stream).then_some(Former { route: former, until, moved_by });
         }
-        self.census.turn(id, (route.socket, route.peer));
+        self.census.turn(id, cx.way(route));
         tracing::debug!(%player, address = %route.peer, "address moved");
         self.pong(cx, id, 0);
         let unmapped = old.ip() != route.peer.ip() && self.forget_mapped_port(cx, id);

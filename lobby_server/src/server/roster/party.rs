@@ -18,13 +18,13 @@ impl Roster {
         // By UDP alone: a forwarded port of a player without it is of no use.
         let mapped = client.mapped().filter(|_| !over_stream);
         Some(Party {
-            info: PlayerInfo { id: player, name: client.login.name.clone() },
+            info: PlayerInfo { id: player, name: client.login.name().into() },
             ephemeral: client.login.ephemeral,
             key: client.key,
             public: client.route.peer,
             other: client.other_address(),
             mapped,
-            local: client.login.local.clone(),
+            local: client.login.local(),
             relay_only: client.login.relay_only || self.relay_mode(cx, player) == RelayMode::Only,
             over_stream,
             server_ip: cx.told_address(client.route).map(|address| address.ip()),
@@ -48,7 +48,8 @@ impl Roster {
 
     /// Returns whether the players of this one's game may use the relay.
     pub(crate) fn relay_mode(&self, cx: &Context, player: PlayerId) -> RelayMode {
-        let of_game = self.client_of(player).and_then(|client| cx.config.relay_games.get(&client.login.game));
+        let of_game =
+            self.client_of(player).and_then(|client| cx.config.relay_games.get(client.login.game()));
         of_game.copied().unwrap_or(cx.config.relay)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use traversal_core::NatFacts;
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
@@ -31,25 +31,34 @@ const ANOTHER: Duration = Duration::from_secs(2);
 /// six still tell a block from a counter.
 const EARLY_SOCKETS: usize = 6;
 
+/// Returns whether a probe belongs to an earlier classification, when the server runs for so long.
+pub(super) fn is_forgotten(sighting: &Sighting, up: Duration) -> bool {
+    up.saturating_sub(sighting.sent) >= SIGHTING_AGE
+}
+
 impl Client {
+    fn manual(&self) -> NatFacts {
+        self.manual.as_deref().copied().unwrap_or(NatFacts::NONE)
+    }
+
     /// The first sight of each socket at each target counts.
-    fn note_sighting(&mut self, new: Sighting) {
+    fn note_sighting(&mut self, now: Instant, new: Sighting) {
         let fresh = new.burst == 0
             && !new.repeated
-            && self.sightings.iter().all(|old| old.local_port != new.local_port);
+            && self.sightings().iter().all(|old| old.local_port != new.local_port);
         let oldest = if fresh { ANOTHER } else { SIGHTING_AGE };
-        self.sightings.retain(|old| new.sent.saturating_sub(old.sent) < oldest);
-        let known =
-            self.sightings.iter().any(|old| old.local_port == new.local_port && old.target == new.target);
-        if !known && self.sightings.len() < MAX_SIGHTINGS {
-            self.sightings.push(new);
+        let sightings = &mut self.busy(now).sightings;
+        sightings.retain(|old| new.sent.saturating_sub(old.sent) < oldest);
+        let known = sightings.iter().any(|old| old.local_port == new.local_port && old.target == new.target);
+        if !known && sightings.len() < MAX_SIGHTINGS {
+            sightings.push(new);
         }
     }
 
     fn evidence(&self, two_addresses: bool) -> Evidence {
         Evidence {
-            local: self.login.local.iter().map(SocketAddr::ip).collect(),
-            sightings: self.sightings.clone(),
+            local: self.login.local().iter().map(SocketAddr::ip).collect(),
+            sightings: self.sightings().to_vec(),
             two_addresses,
             ..Evidence::default()
         }
@@ -58,7 +67,7 @@ impl Client {
     /// Learns before the player's word, which takes a second: mapping and ports as the probes so far show them, so
     /// that who joins right after the login gets the right plan. Returns true if that is news.
     fn learn_early(&mut self, two_addresses: bool) -> bool {
-        let sockets: BTreeSet<u16> = self.sightings.iter().map(|sighting| sighting.local_port).collect();
+        let sockets: BTreeSet<u16> = self.sightings().iter().map(|sighting| sighting.local_port).collect();
         // A hint of the player's is stale: it serves until something is measured.
         let open = matches!(self.profile.confidence, Confidence::Unknown | Confidence::Stale);
         if !open || sockets.len() < EARLY_SOCKETS {
@@ -76,7 +85,7 @@ impl Client {
             let hinted = self.profile.mapping == profile.mapping;
             let before = if hinted { self.profile } else { NatProfile::UNKNOWN };
             let early = NatProfile { confidence: Confidence::Reduced, ..profile };
-            self.profile = self.manual.over(merge_report(&early, &before));
+            self.profile = self.manual().over(merge_report(&early, &before));
         }
         known
     }
@@ -87,7 +96,7 @@ impl Client {
         let early = self.profile.confidence == Confidence::Reduced
             && self.profile.filtering == FilteringBehavior::Unknown
             && self.profile.foreign_rate.is_none();
-        if !early || self.sightings.iter().all(|sighting| sighting.burst == 0) {
+        if !early || self.sightings().iter().all(|sighting| sighting.burst == 0) {
             return false;
         }
         let measured = classify(&self.evidence(two_addresses));
@@ -142,7 +151,7 @@ impl Roster {
             return None;
         }
         let client = self.sessions.get_mut(&id)?;
-        if !client.probes.take(cx.config.probe_rate, now) {
+        if !client.busy(cx.now).probes.take(cx.config.probe_rate, now) {
             cx.counters.limit(Refusal::ProbeRate);
             return None;
         }
@@ -171,7 +180,7 @@ impl Roster {
             Some(target),
         ) = (probe.purpose, target)
         {
-            client.note_sighting(sighting(probe.tag.into(), target, route.peer, sent));
+            client.note_sighting(now, sighting(probe.tag.into(), target, route.peer, sent));
         }
         let two_addresses = client.two_addresses && cx.has_second_address(route.peer.is_ipv4());
         let learnt = client.learn_early(two_addresses) || client.learn_busy(two_addresses);
@@ -200,7 +209,7 @@ impl Roster {
     /// Counts a probe, or what costs as much as one. None: there is no such session, or it is over its rate.
     pub(crate) fn take_probe(&mut self, cx: &mut Context, id: SessionId) -> Option<Prober> {
         let client = self.sessions.get_mut(&id)?;
-        if !client.probes.take(cx.config.probe_rate, cx.now) {
+        if !client.busy(cx.now).probes.take(cx.config.probe_rate, cx.now) {
             cx.counters.limit(Refusal::ProbeRate);
             return None;
         }
@@ -232,14 +241,14 @@ impl Roster {
         let client = self.sessions.get_mut(&id)?;
         // Whether a forwarded port counts is not the player's to say.
         let report = NatProfile { mapped: false, ..report.plausible() };
-        client.manual = if manual.check().is_ok() { manual } else { NatFacts::NONE };
+        client.manual = (manual != NatFacts::NONE && manual.check().is_ok()).then(|| Box::new(manual));
         if check {
             return self.check_profile(cx, id, report);
         }
         // A hint that comes late is worth less than what the probes of this login have shown.
-        let late = report.confidence == Confidence::Stale && !client.sightings.is_empty();
+        let late = report.confidence == Confidence::Stale && !client.sightings().is_empty();
         if !(late && client.profile.confidence == Confidence::Reduced) {
-            client.profile = client.manual.over(report);
+            client.profile = client.manual().over(report);
         }
         Some(client.player)
     }
@@ -249,10 +258,10 @@ impl Roster {
         let v4 = client.route.peer.is_ipv4();
         let two_addresses = client.two_addresses && cx.has_second_address(v4);
         let evidence = client.evidence(two_addresses);
-        client.sightings.clear();
+        client.busy(cx.now).sightings = Vec::new();
         let profile =
             if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
-        let profile = client.manual.over(profile);
+        let profile = client.manual().over(profile);
         client.profile = profile;
         let player = client.player;
         self.tell_session(cx, id, ToPlayer::Profile(profile));

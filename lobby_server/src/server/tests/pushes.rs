@@ -158,7 +158,7 @@ fn a_message_over_the_rate_is_not_acknowledged_and_so_not_lost() {
     world.pass(Duration::from_secs(5));
     let session = world.fakes[player].session.as_ref().unwrap();
     assert_eq!(session.oldest_unacked(world.now), None, "all of them were taken");
-    let local = world.server.roster.clients().next().unwrap().login().local.clone();
+    let local = world.server.roster.clients().next().unwrap().login().local();
     assert_eq!(local, [at("192.168.1.1:2323")]);
 }
 

@@ -9,7 +9,7 @@ use super::noise::{Identity, noise, prologue};
 use super::server::COOKIE;
 use super::{HEADER, NONCE, REFUSE_BUSY, REFUSE_VERSION, Refusal, header, parse_header};
 use crate::wire::message::{Login, LoginRefusal, LoginReply, Welcome};
-use crate::wire::session::{ClientSession, Session};
+use crate::wire::session::{ClientSession, Session, SessionKeys};
 use crate::wire::{Dropped, Kind, MAX_CONTROL, codec, take};
 
 /// The login is padded to this, so that no answer is longer than its question.
@@ -189,8 +189,7 @@ impl ClientHandshake {
         match reply {
             Err(refusal) => Ok(ClientProgress::Refused(refusal)),
             Ok(welcome) => {
-                let transport = state.into_stateless_transport_mode().map_err(|_| Dropped::Malformed)?;
-                let session = Session::new(welcome.session, transport, now);
+                let session = Session::new(welcome.session, SessionKeys::of(state)?, now);
                 Ok(ClientProgress::Accepted(Box::new((welcome, session, key))))
             }
         }

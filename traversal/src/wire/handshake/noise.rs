@@ -9,12 +9,12 @@ use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
-use x25519_dalek::StaticSecret;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::server::COOKIE;
 use super::{MAC_LEN, NONCE};
 use crate::id::PlayerId;
+use crate::wire::curve::{self, Curve};
 use crate::wire::{MAGIC, VERSION};
 
 const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_SHA256";
@@ -22,19 +22,16 @@ const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_SHA256";
 /// This is the static X25519 key pair of a player or a server.
 #[derive(Clone)]
 pub struct Identity {
-    secret: StaticSecret,
+    secret: Zeroizing<[u8; 32]>,
     pub(super) public: [u8; 32],
 }
 
 impl Identity {
     /// Makes it of 32 random bytes, which the caller keeps.
     pub fn from_secret(mut bytes: [u8; 32]) -> Self {
-        let secret = StaticSecret::from(bytes);
+        let secret = Zeroizing::new(bytes);
         bytes.zeroize();
-        #[cfg(not(fuzzing))]
-        let public = x25519_dalek::PublicKey::from(&secret).to_bytes();
-        #[cfg(fuzzing)]
-        let public = super::memo::public(secret.to_bytes());
+        let public = curve::public_key(&secret);
         Self { secret, public }
     }
 
@@ -52,7 +49,7 @@ impl Identity {
     /// lasting as the identity: HMAC-SHA-256, cut to 16 bytes, with a key of its own for each purpose.
     pub fn mac(&self, purpose: &[u8], content: &[u8]) -> Option<[u8; MAC_LEN]> {
         let mut key = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(None, self.secret.as_bytes()).expand(purpose, &mut *key).ok()?;
+        Hkdf::<Sha256>::new(None, &*self.secret).expand(purpose, &mut *key).ok()?;
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&*key).ok()?;
         mac.update(content);
         mac.finalize().into_bytes().first_chunk().copied()
@@ -60,11 +57,7 @@ impl Identity {
 
     /// Makes the shared secret; none when the other key contributes nothing (RFC 7748 section 6.1: an all-zero result).
     pub(crate) fn diffie_hellman(&self, other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
-        #[cfg(not(fuzzing))]
-        let shared = self.secret.diffie_hellman(&x25519_dalek::PublicKey::from(*other));
-        #[cfg(fuzzing)]
-        let shared = super::memo::Shared::new(self.secret.to_bytes(), *other);
-        shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
+        curve::shared_secret(&self.secret, other)
     }
 }
 
@@ -74,13 +67,11 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// This is snow with the injected generator: the same seed makes the same run.
-struct Seeded([u8; 32]);
-
-impl Drop for Seeded {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
+/// This is snow with the injected generator, so that the same seed makes the same run, and with this crate's curve.
+struct Seeded {
+    seed: Zeroizing<[u8; 32]>,
+    /// This is whose handshake it is; none in tests of vectors.
+    identity: Option<Identity>,
 }
 
 struct SeededRandom(ChaCha20Rng);
@@ -94,15 +85,15 @@ impl Random for SeededRandom {
 
 impl CryptoResolver for Seeded {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        Some(Box::new(SeededRandom(ChaCha20Rng::from_seed(self.0))))
+        Some(Box::new(SeededRandom(ChaCha20Rng::from_seed(*self.seed))))
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        #[cfg(fuzzing)]
-        if *choice == DHChoice::Curve25519 {
-            return Some(Box::<super::memo::Curve>::default());
+        if *choice != DHChoice::Curve25519 {
+            return None;
         }
-        DefaultResolver.resolve_dh(choice)
+        let knowing = |own: &Identity| Curve::knowing(&own.secret, own.public);
+        Some(Box::new(self.identity.as_ref().map(knowing).unwrap_or_default()))
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
@@ -121,8 +112,12 @@ pub(super) fn prologue(nonce: &[u8; NONCE], cookie: &[u8; COOKIE]) -> Vec<u8> {
 }
 
 /// Makes a builder of this suite, with randomness from this seed.
-pub(in crate::wire) fn builder<'a>(seed: [u8; 32]) -> Result<Builder<'a>, snow::Error> {
-    Ok(Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed))))
+pub(in crate::wire) fn builder<'a>(
+    seed: [u8; 32],
+    identity: Option<&Identity>,
+) -> Result<Builder<'a>, snow::Error> {
+    let resolver = Seeded { seed: Zeroizing::new(seed), identity: identity.cloned() };
+    Ok(Builder::with_resolver(PATTERN.parse()?, Box::new(resolver)))
 }
 
 /// `remote` is there for the initiator alone, who knows the responder's key.
@@ -134,8 +129,7 @@ pub(super) fn noise(
 ) -> Result<HandshakeState, snow::Error> {
     let mut seed = Zeroizing::new([0; 32]);
     rng.fill_bytes(&mut *seed);
-    let secret = Zeroizing::new(identity.secret.to_bytes());
-    let builder = builder(*seed)?.prologue(prologue)?.local_private_key(&*secret)?;
+    let builder = builder(*seed, Some(identity))?.prologue(prologue)?.local_private_key(&*identity.secret)?;
     match remote {
         Some(key) => builder.remote_public_key(key)?.build_initiator(),
         None => builder.build_responder(),

@@ -11,7 +11,7 @@ use super::{HEADER, NONCE, REFUSE_BUSY, REFUSE_VERSION, header, parse_header};
 use crate::id::PlayerId;
 use crate::wire::message::{Login, LoginRefusal, LoginReply, Welcome};
 use crate::wire::secret::{CODE, MacKey, same};
-use crate::wire::session::{ServerSession, Session};
+use crate::wire::session::{ServerSession, Session, SessionKeys};
 use crate::wire::{Dropped, Kind, MAX_CONTROL, VERSION, codec, take};
 
 /// A cookie serves for one to two of these: long enough for a slow path, short enough to be worth little.
@@ -172,8 +172,7 @@ impl PendingLogin {
     /// Only when `welcome` does not fit a datagram.
     pub fn accept(mut self, welcome: &Welcome, now: Instant) -> Result<(Vec<u8>, ServerSession), Dropped> {
         let datagram = self.answer(&Ok(welcome.clone()))?;
-        let transport = self.state.into_stateless_transport_mode().map_err(|_| Dropped::Malformed)?;
-        Ok((datagram, Session::new(welcome.session, transport, now)))
+        Ok((datagram, Session::new(welcome.session, SessionKeys::of(self.state)?, now)))
     }
 
     /// Sends it away: the answer's datagram.

@@ -43,13 +43,19 @@ const SILENCE_SHARE: u32 = 8;
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     next_seq: u32,
+    /// It is there while there is anything in it: a server has very many sessions, of which most have nothing to say.
+    lines: Option<Box<Lines>>,
+    /// An answer takes so long.
+    pub(super) timing: RttEstimate,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
     /// Sent and not acknowledged, by sequence number.
     flight: BTreeMap<u32, Sent>,
     flight_bytes: usize,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    /// An answer takes so long.
-    pub(super) timing: RttEstimate,
 }
 
 #[derive(Debug)]
@@ -71,19 +77,31 @@ struct Sent {
     tries: u32,
 }
 
+impl Lines {
+    fn is_empty(&self) -> bool {
+        self.flight.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Returns the frames on their way that may be tried again, when that is due.
+    fn repeatable(&self, dead: bool) -> impl Iterator<Item = (&u32, &Sent)> {
+        self.flight.iter().take(if dead { 1 } else { self.flight.len() })
+    }
+}
+
 impl Outgoing {
     pub(super) fn len(&self) -> usize {
-        self.flight.len() + self.waiting.len()
+        self.lines.as_ref().map_or(0, |lines| lines.flight.len() + lines.waiting.len())
     }
 
     pub(super) fn oldest(&self) -> Option<Instant> {
-        let sent = self.flight.values().next().map(|sent| sent.queued);
-        sent.or_else(|| self.waiting.front().map(|waiting| waiting.queued))
+        let lines = self.lines.as_ref()?;
+        let sent = lines.flight.values().next().map(|sent| sent.queued);
+        sent.or_else(|| lines.waiting.front().map(|waiting| waiting.queued))
     }
 
     /// Returns whether the other side takes less than it asks for.
     pub(super) fn is_backed_up(&self) -> bool {
-        self.waiting_bytes > BACKED_UP
+        self.lines.as_ref().is_some_and(|lines| lines.waiting_bytes > BACKED_UP)
     }
 
     /// Puts an encoded message in line, or in the place of the one about the same topic.
@@ -96,31 +114,34 @@ impl Outgoing {
         if body.len() + FRONT > MAX_FRAME {
             return Err(SendError::TooLong);
         }
+        let lines = self.lines.get_or_insert_default();
         let same = |waiting: &&mut Waiting| topic.is_some() && waiting.topic == topic;
-        if let Some(older) = self.waiting.iter_mut().find(same) {
-            self.waiting_bytes = self.waiting_bytes + body.len() - older.body.len();
+        if let Some(older) = lines.waiting.iter_mut().find(same) {
+            lines.waiting_bytes = lines.waiting_bytes + body.len() - older.body.len();
             older.body = body;
             return Ok(());
         }
-        if self.waiting_bytes + body.len() > WAITING_BYTES {
+        if lines.waiting_bytes + body.len() > WAITING_BYTES {
             return Err(SendError::QueueFull);
         }
-        self.waiting_bytes += body.len();
-        self.waiting.push_back(Waiting { topic, body, queued: now });
+        lines.waiting_bytes += body.len();
+        lines.waiting.push_back(Waiting { topic, body, queued: now });
         Ok(())
     }
 
     /// Takes back what waits about these topics; tells which.
     pub(super) fn withdraw(&mut self, fits: impl Fn(Topic) -> bool) -> Vec<Topic> {
         let mut withdrawn = Vec::new();
-        self.waiting.retain(|waiting| match waiting.topic {
+        let Some(lines) = &mut self.lines else { return withdrawn };
+        lines.waiting.retain(|waiting| match waiting.topic {
             Some(topic) if fits(topic) => {
                 withdrawn.push(topic);
-                self.waiting_bytes -= waiting.body.len();
+                lines.waiting_bytes -= waiting.body.len();
                 false
             }
             _ => true,
         });
+        self.lines.take_if(|lines| lines.is_empty());
         withdrawn
     }
 
@@ -130,8 +151,10 @@ impl Outgoing {
         if seq >= self.next_seq {
             return false;
         }
-        let Some(done) = self.flight.remove(&seq) else { return true };
-        self.flight_bytes -= done.frame.len();
+        let Some(lines) = &mut self.lines else { return true };
+        let Some(done) = lines.flight.remove(&seq) else { return true };
+        lines.flight_bytes -= done.frame.len();
+        self.lines.take_if(|lines| lines.is_empty());
         // The datagram is named, so a repeated frame tells the round trip as well (Karn's problem does not arise): else
         // nothing would ever be measured where it is longer than the first wait.
         if let Some((_, sent)) = done.carried.iter().find(|(by, _)| *by == counter) {
@@ -151,7 +174,7 @@ impl Outgoing {
 
     /// Returns how long the other side has owed an answer; `None`: it owes none.
     fn unanswered(&self, now: Instant, last_heard: Instant) -> Option<Duration> {
-        let first = self.flight.values().next()?.first_sent;
+        let first = self.lines.as_ref()?.flight.values().next()?.first_sent;
         Some(now.saturating_duration_since(first.max(last_heard)))
     }
 
@@ -161,19 +184,14 @@ impl Outgoing {
         self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead)
     }
 
-    /// Returns the frames on their way that may be tried again, when that is due.
-    fn repeatable(&self, dead: bool) -> impl Iterator<Item = (&u32, &Sent)> {
-        self.flight.iter().take(if dead { 1 } else { self.flight.len() })
-    }
-
     /// Returns the next frame to be sent, again or for the first time, in the datagram of this counter.
     pub(super) fn next(&mut self, now: Instant, last_heard: Instant, counter: u64) -> Option<Vec<u8>> {
         let dead = self.seems_dead(now, last_heard);
         let silence = self.unanswered(now, last_heard).unwrap_or_default();
-        let again = self.repeatable(dead).find(|(_, sent)| sent.due <= now);
+        let again = self.lines.as_ref()?.repeatable(dead).find(|(_, sent)| sent.due <= now);
         if let Some((seq, tries)) = again.map(|(seq, sent)| (*seq, sent.tries)) {
             let wait = self.rto(tries).max(silence / SILENCE_SHARE);
-            let sent = self.flight.get_mut(&seq)?;
+            let sent = self.lines.as_mut()?.flight.get_mut(&seq)?;
             (sent.due, sent.tries) = (now + wait, tries + 1);
             if sent.carried.len() >= REMEMBERED {
                 sent.carried.pop_front();
@@ -181,26 +199,29 @@ impl Outgoing {
             sent.carried.push_back((counter, now));
             return Some(sent.frame.clone());
         }
-        let full = self.flight.len() >= IN_FLIGHT || dead;
-        let fits = |waiting: &Waiting| self.flight_bytes + waiting.body.len() + FRONT <= IN_FLIGHT_BYTES;
-        if full || !self.waiting.front().is_some_and(fits) {
+        let due = now + self.rto(0);
+        let lines = self.lines.as_mut()?;
+        let full = lines.flight.len() >= IN_FLIGHT || dead;
+        let fits = |waiting: &Waiting| lines.flight_bytes + waiting.body.len() + FRONT <= IN_FLIGHT_BYTES;
+        if full || !lines.waiting.front().is_some_and(fits) {
             return None;
         }
-        let Waiting { body, queued, .. } = self.waiting.pop_front()?;
-        self.waiting_bytes -= body.len();
+        let Waiting { body, queued, .. } = lines.waiting.pop_front()?;
+        lines.waiting_bytes -= body.len();
         // A unit takes no bytes, so this is the front of a frame and the message is its end.
         let mut frame = codec::encode(&Frame::Reliable { seq: self.next_seq, body: () }).ok()?;
         frame.extend_from_slice(&body);
-        self.flight_bytes += frame.len();
-        let (due, carried) = (now + self.rto(0), VecDeque::from([(counter, now)]));
+        lines.flight_bytes += frame.len();
+        let carried = VecDeque::from([(counter, now)]);
         let sent = Sent { frame: frame.clone(), queued, first_sent: now, carried, due, tries: 1 };
-        self.flight.insert(self.next_seq, sent);
+        lines.flight.insert(self.next_seq, sent);
         self.next_seq += 1;
         Some(frame)
     }
 
     /// Returns when [`next`](Self::next) has something (again).
     pub(super) fn due(&self, now: Instant, last_heard: Instant) -> Option<Instant> {
-        self.repeatable(self.seems_dead(now, last_heard)).map(|(_, sent)| sent.due).min()
+        let lines = self.lines.as_ref()?;
+        lines.repeatable(self.seems_dead(now, last_heard)).map(|(_, sent)| sent.due).min()
     }
 }
