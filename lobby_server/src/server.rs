@@ -44,6 +44,7 @@ use crate::door::Newcomer;
 use crate::ids::SessionId;
 use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
+use crate::stun::{LONGEST_REQUEST, may_be};
 use crate::tokens::{NoVerdict, TokenCheck, TokenId, TokenQuestion, Tokens};
 use context::Context;
 pub use counters::{Counters, Gauges};
@@ -252,8 +253,8 @@ impl Server {
         self.cx.now = now;
         self.cx.counters.datagrams_in += 1;
         self.cx.counters.bytes_in += datagram.len() as u64;
-        if usize::from(socket.0) >= self.cx.sockets.len() || datagram.len() > MAX_DATAGRAM || from.port() == 0
-        {
+        let longest = if may_be(datagram) { LONGEST_REQUEST } else { MAX_DATAGRAM };
+        if usize::from(socket.0) >= self.cx.sockets.len() || datagram.len() > longest || from.port() == 0 {
             self.cx.counters.dropped += 1;
             return;
         }

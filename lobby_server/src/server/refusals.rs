@@ -82,6 +82,8 @@ refusals! {
     MappedPortRate = ("mapped-port", "rate"),
     /// A STUN request: its address sends more than it may.
     StunRate = ("stun", "rate"),
+    /// A STUN request: its answer was to go to another port, which has not asked, or too often.
+    StunPort = ("stun", "response-port"),
     /// A password of a room: too many wrong ones came.
     PasswordRate = ("password", "rate"),
     /// A code of a room: the address tries more than it may.
