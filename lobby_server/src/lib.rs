@@ -48,6 +48,7 @@ mod status;
 mod stun;
 mod surroundings;
 mod tcp;
+mod tickets;
 mod tokens;
 mod turns;
 mod udp;
@@ -71,7 +72,8 @@ pub use server::{
 };
 pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, Surroundings};
-pub use tokens::{TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
+pub use tickets::{Tickets, TokenKeyError};
+pub use tokens::{Admission, TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
 pub use traversal_core::Identity;
 
 #[cfg(doctest)]

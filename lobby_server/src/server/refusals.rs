@@ -44,6 +44,10 @@ refusals! {
     LoginGame = ("login", "game"),
     /// A login: its token was not taken.
     LoginToken = ("login", "token"),
+    /// A login: it showed no ticket of the game's login service that serves here.
+    LoginTicket = ("login", "ticket"),
+    /// A login: its player or address is banned.
+    LoginBanned = ("login", "banned"),
     /// A login: its token could not be checked in time.
     LoginUnchecked = ("login", "unchecked"),
     /// A login: one of its fields breaks a rule.
@@ -108,6 +112,8 @@ impl Refusal {
         match refusal {
             LoginRefusal::UnknownGame { .. } => Self::LoginGame,
             LoginRefusal::Token { .. } => Self::LoginToken,
+            LoginRefusal::Ticket { .. } => Self::LoginTicket,
+            LoginRefusal::Banned { .. } => Self::LoginBanned,
             LoginRefusal::Malformed { .. } => Self::LoginMalformed,
             LoginRefusal::Full => Self::LoginFull,
             LoginRefusal::Stopping => Self::LoginStopping,
