@@ -51,7 +51,7 @@ pub(crate) fn stranger_at(two_addresses: bool, v6: bool, which: usize) -> (Serve
     (ServerSocketId(ids[which % ids.len()]), at(if v6 { "[2001:db8::99]:5353" } else { "192.0.2.99:5353" }))
 }
 
-/// Returns the bytes that answer one datagram of a stranger, and checks that they go to the stranger alone. A plain
+/// Returns the bytes that answer one datagram of a stranger, and checks that they go to the stranger's address alone. A plain
 /// STUN request is answered with at most so many times its bytes as docs/threat-model.md says; anything else with at
 /// most as many.
 pub(crate) fn answer(
@@ -66,8 +66,13 @@ pub(crate) fn answer(
     let sent: Vec<_> = std::iter::from_fn(|| server.poll_transmit()).collect();
     assert!(sent.len() <= 1, "at most one datagram answers one");
     let answer = sent.into_iter().next()?;
-    assert_eq!(answer.to, from, "an answer goes to whoever asked");
+    assert_eq!(answer.to.ip(), from.ip(), "an answer goes to whoever asked");
     let stun = datagram.first().is_some_and(|first| *first < 4);
+    if answer.to.port() != from.port() {
+        // RESPONSE-PORT, to one that has asked nothing here.
+        assert!(stun && answer.to.port() >= 1024, "{} is the port of a server", answer.to);
+        assert!(answer.payload.len() <= datagram.len(), "another port gets no more than came in");
+    }
     let tenths = match (stun, two_addresses, from.is_ipv6()) {
         (false, ..) => 10,
         (true, false, false) => 16,

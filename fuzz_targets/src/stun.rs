@@ -13,9 +13,12 @@ thread_local! {
 }
 
 const COOKIE: [u8; 4] = 0x2112_A442u32.to_be_bytes();
-/// These are CHANGE-REQUEST, FINGERPRINT, those that the server knows and leaves out, and some that it does not know.
-const KINDS: [u16; 12] =
-    [0x0003, 0x8028, 0x0006, 0x0008, 0x001C, 0x0024, 0x0025, 0x0020, 0x7f00, 0x0027, 0x8022, 0xC001];
+/// These are CHANGE-REQUEST, FINGERPRINT, PADDING, RESPONSE-PORT, RFC 3489's RESPONSE-ADDRESS, those that the server knows and
+/// leaves out, and some that it does not know.
+const KINDS: [u16; 14] = [
+    0x0003, 0x8028, 0x0006, 0x0008, 0x001C, 0x0024, 0x0025, 0x0020, 0x7f00, 0x0027, 0x8022, 0xC001, 0x0026,
+    0x0002,
+];
 
 /// The server gets a request of any attributes: what answers it is a right answer to it, goes to whoever asked, and
 /// is no longer than documented.
@@ -40,6 +43,11 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         let index = u.choose_index(request.len())?;
         request[index] = u8::arbitrary(u)?;
     }
+    // As RFC 3489 has it, which knows IPv4 alone.
+    let classic = (64..96).contains(&wrong);
+    if classic {
+        request[4] ^= 0xff;
+    }
     // With another first byte it is one of our own datagrams (RFC 7983): those are `stranger`'s.
     if request[0] > 3 {
         return Ok(());
@@ -49,7 +57,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         let answer = answer(server, two_addresses, socket, from, &request);
         match answer {
             Some(answer) => check(&request, &answer, from),
-            None => assert!(attributes > 0 || wrong < 64, "a plain request is answered"),
+            None => assert!(attributes > 0 || wrong < 64 || classic && v6, "a plain request is answered"),
         }
     });
     Ok(())
@@ -87,7 +95,13 @@ fn check(request: &[u8], answer: &[u8], from: SocketAddr) {
         let (kind, size) = (u16_at(at), usize::from(u16_at(at + 2)));
         let value = &answer[at + 4..at + 4 + size];
         match kind {
+            0x0001 => {
+                assert_ne!(request[4..8], COOKIE, "in the clear for clients of RFC 3489 alone");
+                assert_eq!(xored(value, &[0; 16]), from, "the address is the one that was asked from");
+                seen = true;
+            }
             0x0020 => {
+                assert_eq!(request[4..8], COOKIE);
                 assert_eq!(xored(value, &request[4..20]), from, "the address is the one that was asked from");
                 seen = true;
             }

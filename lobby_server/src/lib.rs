@@ -49,6 +49,7 @@ mod status;
 mod stun;
 mod surroundings;
 mod tcp;
+mod tickets;
 mod tokens;
 mod turns;
 mod udp;
@@ -73,7 +74,8 @@ pub use server::{
 };
 pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, NeighbourTrouble, Surroundings};
-pub use tokens::{TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
+pub use tickets::{Tickets, TokenKeyError};
+pub use tokens::{Admission, TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
 pub use traversal_core::Identity;
 
 #[cfg(doctest)]

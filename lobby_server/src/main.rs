@@ -138,6 +138,11 @@ struct Flags {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     key_file: Option<PathBuf>,
+    /// Let in only players with a ticket that the game's login service has signed with this key: a public key of Ed25519 (PEM),
+    /// or a secret; may be repeated.
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    token_key: Vec<PathBuf>,
     /// Log as JSON lines, and say where the server is in JSON.
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

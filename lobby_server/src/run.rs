@@ -28,7 +28,7 @@ use crate::tokens::Checkers;
 use crate::turns::Turns;
 use crate::udp::{self, Bound};
 use crate::watch::{UsageFile, Watch};
-use start::token_check;
+use start::replace_token_check;
 pub use start::{LobbyServer, RunningServer, StartError};
 
 const WAKER: Token = Token(usize::MAX);
@@ -260,7 +260,7 @@ impl BoundServer {
         self.server.reconfigure(now, settings.server());
         self.streams.reconfigure(&settings);
         if self.checkers.is_none() {
-            self.server.replace_token_check(token_check(&settings));
+            replace_token_check(&mut self.server, &settings);
         }
         self.settings = settings;
     }

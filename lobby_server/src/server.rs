@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use traversal_core::Identity;
-use traversal_core::wire::message::MatchEnd;
+use traversal_core::wire::message::{LoginRefusal, MatchEnd};
 use traversal_core::wire::secret::mixed;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
@@ -45,7 +45,8 @@ use crate::door::Newcomer;
 use crate::ids::SessionId;
 use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
-use crate::tokens::{NoVerdict, TokenCheck, TokenId, TokenQuestion, Tokens};
+use crate::stun::{LONGEST_REQUEST, may_be};
+use crate::tokens::{Admission, NoVerdict, TokenCheck, TokenId, TokenQuestion, Tokens};
 use context::Context;
 pub use counters::{Counters, Gauges};
 pub use games::GameNumbers;
@@ -129,14 +130,19 @@ impl Server {
         self.roster.pop_question()
     }
 
-    /// Takes the answer to a question about a token: whether it is good, or why not, for the player to read.
-    pub fn handle_token_answer(&mut self, now: Instant, id: TokenId, answer: Result<(), String>) {
+    /// Takes the answer to a question about a token: what follows from it, or why it is not good.
+    pub fn handle_token_answer(
+        &mut self,
+        now: Instant,
+        id: TokenId,
+        answer: Result<Admission, LoginRefusal>,
+    ) {
         self.cx.now = now;
         self.token_answered(id, answer.map_err(NoVerdict::Refused));
         self.settle();
     }
 
-    fn token_answered(&mut self, id: TokenId, answer: Result<(), NoVerdict>) {
+    fn token_answered(&mut self, id: TokenId, answer: Result<Admission, NoVerdict>) {
         let Some(session) = self.roster.token_answered(&mut self.cx, id, answer) else { return };
         let (rooms, mut others) = self.split();
         rooms.end_session(&mut others, session, MatchEnd::Gone);
@@ -258,7 +264,8 @@ impl Server {
         self.cx.now = now;
         self.cx.counters.datagrams_in += 1;
         self.cx.counters.bytes_in += datagram.len() as u64;
-        if usize::from(socket.0) >= self.cx.own_sockets || datagram.len() > MAX_DATAGRAM || from.port() == 0 {
+        let longest = if may_be(datagram) { LONGEST_REQUEST } else { MAX_DATAGRAM };
+        if usize::from(socket.0) >= self.cx.own_sockets || datagram.len() > longest || from.port() == 0 {
             self.cx.counters.dropped += 1;
             return;
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lobby_server::log::Filter;
-use lobby_server::{Handle, Reload, Settings, check};
+use lobby_server::{Handle, Reload, Settings, Tickets, check};
 
 use crate::Flags;
 
@@ -22,6 +22,9 @@ impl Reloader {
         let read = Settings::load(self.config.as_deref(), &self.flags);
         match read.and_then(|read| self.settings.reload(&read)) {
             Ok(Reload { settings, changed, at_start }) => {
+                if let Err(error) = Tickets::read(&settings.token_key) {
+                    return tracing::error!("the configuration stays as it is: {}", check::chain(&error));
+                }
                 if changed.iter().any(|key| key == "log") && !self.filter.set(&settings.log) {
                     tracing::error!("the log's filter stays as it is: the log does not take another one");
                 }

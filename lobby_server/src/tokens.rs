@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mio::Waker;
 use traversal_core::Secret;
 use traversal_core::id::PlayerId;
+use traversal_core::text;
+use traversal_core::wire::message::LoginRefusal;
 
 /// So many checks run at a time; who waits for another server waits, and does not compute.
 const THREADS: usize = 16;
@@ -32,6 +34,22 @@ pub struct TokenLogin<'a> {
     pub token: &'a [u8],
 }
 
+/// This is what follows from a token that is good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Admission {
+    /// The player goes by this name, whatever its game says; none: by the one that its game says.
+    pub name: Option<String>,
+}
+
+impl Admission {
+    /// Has the player go by this name.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()) }
+    }
+}
+
 /// Checks the token of a login. It may take its time, up to three seconds: it has a thread of its own, of which there are
 /// some, so that it is called for several players at once.
 pub trait TokenCheck: Send + Sync {
@@ -41,6 +59,16 @@ pub trait TokenCheck: Send + Sync {
     /// # Errors
     /// Why not, for the player to read.
     fn check(&self, login: &TokenLogin<'_>) -> Result<(), String>;
+
+    /// Checks the same, and says what else follows from the token. The server asks this; it calls [`check`](Self::check)
+    /// where it is not written anew.
+    ///
+    /// # Errors
+    /// Why not, for the player's game to tell by its kind.
+    fn admit(&self, login: &TokenLogin<'_>) -> Result<Admission, LoginRefusal> {
+        let refused = |reason: String| LoginRefusal::Token { reason: text::REASON.clean(&reason) };
+        self.check(login).map(|()| Admission::default()).map_err(refused)
+    }
 
     /// The player has proven to be there: a token that serves once is used up here, and no sooner. The player is in already;
     /// it is put out again where this fails.
@@ -86,7 +114,7 @@ pub struct TokenQuestion {
 }
 
 impl TokenQuestion {
-    fn answer(&self, check: &dyn TokenCheck) -> Result<(), String> {
+    fn answer(&self, check: &dyn TokenCheck) -> Result<Admission, LoginRefusal> {
         let login = TokenLogin {
             game: &self.game,
             player: self.player,
@@ -95,8 +123,11 @@ impl TokenQuestion {
             token: &self.token,
         };
         match self.step {
-            TokenStep::Check => check.check(&login),
-            TokenStep::Spend => check.spend(&login),
+            TokenStep::Check => check.admit(&login),
+            TokenStep::Spend => check
+                .spend(&login)
+                .map(|()| Admission::default())
+                .map_err(|reason| LoginRefusal::Token { reason: text::REASON.clean(&reason) }),
         }
     }
 }
@@ -115,7 +146,7 @@ pub(crate) enum Tokens {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoVerdict {
     /// It is not; the player reads why.
-    Refused(String),
+    Refused(LoginRefusal),
     /// Nobody said so in time.
     TooLate,
 }
@@ -123,7 +154,7 @@ pub(crate) enum NoVerdict {
 /// These are the threads in which tokens are checked. They end when this is dropped, each after its last answer.
 pub(crate) struct Checkers {
     questions: SyncSender<TokenQuestion>,
-    answers: Receiver<(TokenId, Result<(), String>)>,
+    answers: Receiver<(TokenId, Result<Admission, LoginRefusal>)>,
 }
 
 impl Checkers {
@@ -140,7 +171,9 @@ impl Checkers {
                     let question = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(question) = question else { return };
                     let said = catch_unwind(AssertUnwindSafe(|| question.answer(&*check)));
-                    let said = said.unwrap_or_else(|_| Err("the login service failed".into()));
+                    let said = said.unwrap_or_else(|_| {
+                        Err(LoginRefusal::Token { reason: "the login service failed".into() })
+                    });
                     if answer.send((question.id, said)).is_err() {
                         return;
                     }
@@ -161,7 +194,7 @@ impl Checkers {
     }
 
     /// Returns an answer that has come.
-    pub(crate) fn answer(&self) -> Option<(TokenId, Result<(), String>)> {
+    pub(crate) fn answer(&self) -> Option<(TokenId, Result<Admission, LoginRefusal>)> {
         self.answers.try_recv().ok()
     }
 }

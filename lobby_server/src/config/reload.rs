@@ -34,6 +34,7 @@ const RELOADS: &[&str] = &[
     "stun",
     "tcp_login_timeout_s",
     "token",
+    "token_key",
 ];
 
 /// This is what a second reading of the configuration brings.
@@ -47,8 +48,8 @@ pub struct Reload {
     pub at_start: Vec<String>,
 }
 
-/// An operator does not see or set these by [`Settings::with`]: one is a secret, the other is the log's own.
-const APART: [&str; 2] = ["token", "log"];
+/// An operator does not see or set these by [`Settings::with`]: a secret, files of the server's machine, and what is the log's own.
+const APART: [&str; 3] = ["token", "token_key", "log"];
 
 impl Settings {
     /// Returns the settings that an operator may change while the server runs.

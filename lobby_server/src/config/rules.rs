@@ -8,6 +8,7 @@ use traversal_core::text;
 use traversal_core::wire::message::MAX_TOKEN;
 
 use super::settings::{ConfigError, Settings};
+use crate::tickets::MOST_KEYS;
 
 /// The server may be bound to so many addresses at the most: a machine's own, each with up to three sockets.
 const MAX_BINDS: usize = 16;
@@ -95,6 +96,12 @@ fn texts(settings: &Settings) -> Result<(), ConfigError> {
             "token has {} bytes: from 1 to {MAX_TOKEN}, or leave it out to let everybody in",
             token.len()
         )));
+    }
+    if settings.token_key.len() > MOST_KEYS {
+        return Err(wrong(format!("token_key: at most {MOST_KEYS} files")));
+    }
+    if settings.token.is_some() && !settings.token_key.is_empty() {
+        return Err(wrong("token, token_key: one of the two, players show one token".into()));
     }
     if settings.games.len() > MAX_GAMES || settings.relay_games.len() > MAX_GAMES {
         return Err(wrong(format!("games, relay_games: at most {MAX_GAMES}")));

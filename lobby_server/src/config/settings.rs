@@ -62,6 +62,11 @@ pub struct Settings {
     /// Only players who show this token may log in; unset, the default: everybody may.
     #[serde(deserialize_with = "secret")]
     pub token: Option<Secret<String>>,
+    /// Only players may log in who show a ticket that the game's login service has signed with one of these keys, up to 8: a
+    /// public key of Ed25519 in PEM, or a secret of 32 to 4,096 bytes for HS256 (docs/accounts.md). None, the default:
+    /// everybody may. They are read again with the settings.
+    #[serde(deserialize_with = "one_or_many")]
+    pub token_key: Vec<PathBuf>,
     /// This says whether players may play over this server: `allow`, `only` (their addresses never leave it) or
     /// `never`.
     pub relay: RelayMode,
@@ -147,6 +152,7 @@ impl Default for Settings {
             key_file: None,
             games: Vec::new(),
             token: None,
+            token_key: Vec::new(),
             relay: core.relay,
             relay_games: BTreeMap::new(),
             relay_kilobytes_per_s: 512,

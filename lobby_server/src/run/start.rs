@@ -15,6 +15,7 @@ use crate::addresses::Addresses;
 use crate::admin::{Admin, AdminError};
 use crate::bind::open_all;
 use crate::bind_error::BindError;
+use crate::check::chain;
 use crate::config::{ConfigError, Settings};
 use crate::files;
 use crate::http::{Http, HttpError};
@@ -24,6 +25,7 @@ use crate::log::Losses;
 use crate::server::{Server, ServerSocketId};
 use crate::status::Handle;
 use crate::tcp::Streams;
+use crate::tickets::{Tickets, TokenKeyError};
 use crate::tokens::{Checkers, TokenCheck, TokenLogin};
 use crate::turns::Turns;
 use crate::udp::Bound;
@@ -46,6 +48,9 @@ pub enum StartError {
     #[cfg(unix)]
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// A key of the game's login service cannot be used.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
     /// There is no key, or no randomness for the seed.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -72,9 +77,25 @@ impl std::fmt::Debug for LobbyServer {
 struct SharedToken(Secret<String>);
 
 /// Returns what checks the tokens of logins by these settings, if anything does.
-pub(super) fn token_check(settings: &Settings) -> Option<Box<dyn TokenCheck>> {
-    let token = settings.token.clone()?;
-    Some(Box::new(SharedToken(token)))
+fn token_check(settings: &Settings) -> Result<Option<Box<dyn TokenCheck>>, TokenKeyError> {
+    if !settings.token_key.is_empty() {
+        let tickets = Tickets::read(&settings.token_key)?;
+        tracing::info!(
+            keys = tickets.names().join(", "),
+            "players show tickets that one of these keys has signed"
+        );
+        return Ok(Some(Box::new(tickets)));
+    }
+    let token = settings.token.clone();
+    Ok(token.map(|token| Box::new(SharedToken(token)) as Box<dyn TokenCheck>))
+}
+
+/// Has later logins' tokens checked by these settings. Keys that cannot be read leave the check as it is.
+pub(super) fn replace_token_check(server: &mut Server, settings: &Settings) {
+    match token_check(settings) {
+        Ok(check) => server.replace_token_check(check),
+        Err(error) => tracing::error!("tickets are checked as before: {}", chain(&error)),
+    }
 }
 
 impl TokenCheck for SharedToken {
@@ -148,6 +169,7 @@ impl LobbyServer {
             None => Identity::from_secret(key::entropy()?),
         };
         let seed = key::entropy()?;
+        let own_check = token_check(&self.settings)?;
         let (mut sockets, listeners) = open_all(&self.settings)?;
         let resolver = self.settings.resolver()?;
         let mut link = link::Sockets::open(&self.settings, sockets.iter().map(|bound| &bound.about))?;
@@ -190,7 +212,7 @@ impl LobbyServer {
         if let Some(check) = self.token_check {
             server.ask_about_tokens();
             checkers = Some(Checkers::start(check, &handle.waker())?);
-        } else if let Some(check) = token_check(&self.settings) {
+        } else if let Some(check) = own_check {
             server.set_token_check(check);
         }
         let mut resolving = None;

@@ -44,6 +44,10 @@ refusals! {
     LoginGame = ("login", "game"),
     /// A login: its token was not taken.
     LoginToken = ("login", "token"),
+    /// A login: it showed no ticket of the game's login service that serves here.
+    LoginTicket = ("login", "ticket"),
+    /// A login: its player or address is banned.
+    LoginBanned = ("login", "banned"),
     /// A login: its token could not be checked in time.
     LoginUnchecked = ("login", "unchecked"),
     /// A login: one of its fields breaks a rule.
@@ -82,6 +86,8 @@ refusals! {
     MappedPortRate = ("mapped-port", "rate"),
     /// A STUN request: its address sends more than it may.
     StunRate = ("stun", "rate"),
+    /// A STUN request: its answer was to go to another port, which has not asked, or too often.
+    StunPort = ("stun", "response-port"),
     /// A password of a room: too many wrong ones came.
     PasswordRate = ("password", "rate"),
     /// A code of a room: the address tries more than it may.
@@ -112,6 +118,8 @@ impl Refusal {
         match refusal {
             LoginRefusal::UnknownGame { .. } => Self::LoginGame,
             LoginRefusal::Token { .. } => Self::LoginToken,
+            LoginRefusal::Ticket { .. } => Self::LoginTicket,
+            LoginRefusal::Banned { .. } => Self::LoginBanned,
             LoginRefusal::Malformed { .. } => Self::LoginMalformed,
             LoginRefusal::Full => Self::LoginFull,
             LoginRefusal::Stopping => Self::LoginStopping,

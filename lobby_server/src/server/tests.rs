@@ -19,6 +19,7 @@ mod pushes;
 mod registered;
 mod relay;
 mod rooms;
+mod stun;
 mod surroundings;
 mod test_support;
 mod texts;

@@ -19,7 +19,7 @@ pub use crate::method::{Method, PlannedMethod, Role};
 pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
-pub use login::{Login, LoginRefusal, LoginReply, Welcome};
+pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};
 pub use rendezvous::{
     Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SearchPermit,
 };

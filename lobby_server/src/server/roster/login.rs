@@ -15,6 +15,7 @@ use traversal_core::wire::{Dropped, Kind};
 
 use super::busy::Busy;
 use super::client::{Client, HalfOpen, Membership, Player};
+use super::tokens::rename;
 use super::{Context, Roster};
 use crate::ids::SessionId;
 use crate::limits::Bucket;
@@ -147,7 +148,7 @@ impl Roster {
         // A name that is too long, or in part not to be shown, keeps nobody out.
         pending.login.name = text::NAME.clean(&pending.login.name);
         pending.login.game = text::GAME.check(&pending.login.game).unwrap_or(pending.login.game);
-        let refusal = self.refusal(cx, &pending, route);
+        let refusal = self.refusal(cx, &mut pending, route);
         if let Some(refusal) = refusal {
             refuse(cx, route, pending, refusal);
         } else if matches!(self.tokens, Tokens::Asked) {
@@ -222,7 +223,7 @@ impl Roster {
         self.dirty.insert(id);
     }
 
-    fn refusal(&self, cx: &Context, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
+    fn refusal(&self, cx: &Context, pending: &mut PendingLogin, route: Route) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
         if cx.is_closing() {
@@ -250,10 +251,11 @@ impl Roster {
             address: route.peer.ip(),
             token: &login.token,
         };
-        if let Tokens::AtOnce(check) = &self.tokens
-            && let Err(reason) = check.check(&about)
-        {
-            return Some(LoginRefusal::Token { reason: text::REASON.clean(&reason) });
+        if let Tokens::AtOnce(check) = &self.tokens {
+            match check.admit(&about) {
+                Ok(admission) => rename(pending, admission),
+                Err(refusal) => return Some(refusal),
+            }
         }
         None
     }

@@ -15,7 +15,7 @@ use crate::ids::SessionId;
 use crate::server::refusals::Refusal;
 use crate::server::sockets::{Incoming, Route};
 use crate::server::timers::Timer;
-use crate::tokens::{NoVerdict, TokenId, TokenQuestion, TokenStep};
+use crate::tokens::{Admission, NoVerdict, TokenId, TokenQuestion, TokenStep};
 
 /// An answer may take so long. A player waits for a login for four seconds by default, and has to hear of it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -52,6 +52,13 @@ impl AskedTokens {
     /// Returns whether this init is of a player who waits for an answer.
     pub(super) fn has_login(&self, init: &[u8; 32]) -> bool {
         self.inits.contains(init)
+    }
+}
+
+/// Has a player go by the name that its token says.
+pub(super) fn rename(pending: &mut PendingLogin, admission: Admission) {
+    if let Some(name) = admission.name {
+        pending.login.name = text::NAME.clean(&name);
     }
 }
 
@@ -111,30 +118,31 @@ impl Roster {
         &mut self,
         cx: &mut Context,
         id: TokenId,
-        answer: Result<(), NoVerdict>,
+        answer: Result<Admission, NoVerdict>,
     ) -> Option<SessionId> {
         cx.timers.set(Timer::Token(id), None);
         match (self.asked.waiting.remove(&id)?, answer) {
-            (Asked::Login { route, init, pending, bytes }, answer) => {
+            (Asked::Login { route, init, mut pending, bytes }, answer) => {
                 self.asked.inits.remove(&init);
                 cx.incoming = Incoming { bytes, ..Incoming::default() };
                 match answer {
                     _ if cx.is_closing() => refuse(cx, route, *pending, LoginRefusal::Stopping),
-                    Ok(()) => self.admit_if_there_is_room(cx, route, init, *pending),
-                    Err(NoVerdict::Refused(reason)) => {
-                        let reason = text::REASON.clean(&reason);
-                        refuse(cx, route, *pending, LoginRefusal::Token { reason });
+                    Ok(admission) => {
+                        rename(&mut pending, admission);
+                        self.admit_if_there_is_room(cx, route, init, *pending);
                     }
+                    Err(NoVerdict::Refused(refusal)) => refuse(cx, route, *pending, refusal),
                     Err(NoVerdict::TooLate) => refuse(cx, route, *pending, LoginRefusal::Unchecked),
                 }
                 cx.incoming = Incoming::default();
                 None
             }
-            (Asked::Spend(_), Ok(())) => None,
+            (Asked::Spend(_), Ok(_)) => None,
             (Asked::Spend(session), Err(why)) => {
                 self.client(session)?;
                 let reason = match why {
-                    NoVerdict::Refused(reason) => reason,
+                    NoVerdict::Refused(LoginRefusal::Token { reason }) => reason,
+                    NoVerdict::Refused(other) => other.to_string(),
                     NoVerdict::TooLate => NOT_SPENT.into(),
                 };
                 self.dismiss(cx, session, &reason);

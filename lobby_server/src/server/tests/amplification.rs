@@ -217,7 +217,11 @@ fn amplification_of_stun_is_what_the_documentation_says() {
         out
     };
     let unknown: Vec<u8> = (0..8u8).flat_map(|n| [0x7f, n, 0, 0]).collect();
+    let padding = [&b"\0\x26\x00\xc8"[..], &[b'x'; 200]].concat();
     let cases = [
+        ("STUN Binding, PADDING of 200", bare(&padding)),
+        ("STUN Binding, RESPONSE-PORT of one that has not asked", bare(b"\0\x27\0\x04\x12\x34\0\0")),
+        ("STUN Binding, RESPONSE-PORT of its own", bare(b"\0\x27\0\x04\0\x35\0\0")),
         ("STUN Binding, no attributes", bare(b"")),
         ("STUN Binding, CHANGE-REQUEST 0", bare(b"\0\x03\0\x04\0\0\0\0")),
         ("STUN Binding, other address and port", bare(b"\0\x03\0\x04\0\0\0\x06")),
@@ -232,13 +236,33 @@ fn amplification_of_stun_is_what_the_documentation_says() {
             table.note(&format!("{name}, {family}"), request.len(), got);
         }
     }
+    // Without the cookie, as in RFC 3489, which knows IPv4 alone.
+    for (name, attributes) in [
+        ("STUN of RFC 3489, no attributes", &b""[..]),
+        ("STUN of RFC 3489, CHANGE-REQUEST", b"\0\x03\0\x04\0\0\0\x06"),
+        ("STUN of RFC 3489, RESPONSE-ADDRESS", b"\0\x02\0\x08\0\x01\0\x35\xc0\0\x02\x01"),
+        ("STUN of RFC 3489, PADDING", b"\0\x26\0\0"),
+    ] {
+        let mut request = bare(attributes);
+        request[4] = 0;
+        let got = scene.cost(FORGED, &request);
+        assert!(got > 0, "{name} is answered");
+        table.note(&format!("{name}, IPv4"), request.len(), got);
+        assert_eq!(scene.cost(FORGED_V6, &request), 0, "{name}");
+    }
     table.print();
+    // What RFC 5780 adds buys nobody more bytes than it costs.
+    for (name, (sent, got)) in &table.0 {
+        if name.contains("PADDING of") || name.contains("has not asked") {
+            assert!(got <= sent, "{name}: {got} bytes for {sent}");
+        }
+    }
     // The header of 20 bytes that the request has, too, and two addresses: 12 bytes each, of IPv6 24.
     table.assert_at_most(3.4);
     table.0.retain(|name, _| name.ends_with("IPv4"));
     table.assert_at_most(2.2);
     // With one address, as most servers have.
     let mut world = World::new();
-    world.send_from(ServerSocketId(0), at(FORGED), &cases[0].1);
+    world.send_from(ServerSocketId(0), at(FORGED), &bare(b""));
     assert_eq!(world.sent[0].2.len(), 32, "1.6 times the request");
 }

@@ -201,16 +201,16 @@ fn while_a_token_is_checked_others_are_served_and_the_player_waits() {
     assert!(world.server.poll_token_question().is_none());
     assert!(world.answer(other, Request::ListRooms { after: None }).is_ok());
     assert!(world.fakes[player].session.is_none());
-    world.server.handle_token_answer(world.now, question.id, Ok(()));
+    world.server.handle_token_answer(world.now, question.id, Ok(crate::Admission::default()));
     world.turn();
     assert!(world.fakes[player].session.is_some());
     world.ping(player);
     let spend = world.server.poll_token_question().unwrap();
     assert_eq!((spend.step, spend.player), (TokenStep::Spend, question.player));
-    world.server.handle_token_answer(world.now, spend.id, Err("used".into()));
+    world.server.handle_token_answer(world.now, spend.id, Err(LoginRefusal::Token { reason: "used".into() }));
     assert_eq!(world.server.gauges().sessions, 1, "only the other one is left");
     // An answer that comes twice is none.
-    world.server.handle_token_answer(world.now, spend.id, Err("used".into()));
+    world.server.handle_token_answer(world.now, spend.id, Err(LoginRefusal::Token { reason: "used".into() }));
     assert_eq!(world.server.gauges().sessions, 1);
 }
 
@@ -221,7 +221,11 @@ fn a_token_that_is_refused_or_not_checked_in_time_is_said_to_be_so() {
     let wrong = world.add(1, "203.0.113.1:4000");
     knock(&mut world, wrong, b"no");
     let question = world.server.poll_token_question().unwrap();
-    world.server.handle_token_answer(world.now, question.id, Err("banned".into()));
+    world.server.handle_token_answer(
+        world.now,
+        question.id,
+        Err(LoginRefusal::Token { reason: "banned".into() }),
+    );
     world.turn();
     assert_eq!(world.fakes[wrong].refused, Some(LoginRefusal::Token { reason: "banned".into() }));
     let late = world.add(2, "203.0.113.2:4000");
@@ -231,6 +235,6 @@ fn a_token_that_is_refused_or_not_checked_in_time_is_said_to_be_so() {
     assert_eq!(world.fakes[late].refused, None);
     world.pass(Duration::from_millis(200));
     assert_eq!(world.fakes[late].refused, Some(LoginRefusal::Unchecked));
-    world.server.handle_token_answer(world.now, question.id, Ok(()));
+    world.server.handle_token_answer(world.now, question.id, Ok(crate::Admission::default()));
     assert_eq!(world.server.gauges().sessions, 0, "too late");
 }

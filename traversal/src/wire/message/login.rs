@@ -111,6 +111,60 @@ pub enum LoginRefusal {
         "the lobby server could not have your token checked; its login service does not answer; try again later"
     )]
     Unchecked,
+    /// The player has shown no ticket of its game's login service that serves here.
+    #[error("login refused: {fault}")]
+    Ticket {
+        /// This says what is wrong with it.
+        fault: TicketFault,
+    },
+    /// The operator, or the game's login service, has banned the player.
+    #[error("banned from this server{}{}", left(*.left_s), text::because(.reason))]
+    Banned {
+        /// This is why, in the operator's words; it may be empty.
+        #[serde(deserialize_with = "text::read_reason")]
+        reason: String,
+        /// The ban ends after so many seconds; none: it does not end by itself.
+        left_s: Option<u64>,
+    },
+}
+
+/// Says how long a ban lasts yet, in the two largest units.
+fn left(left_s: Option<u64>) -> String {
+    let Some(seconds) = left_s else { return String::new() };
+    let minutes = seconds.div_ceil(60);
+    let (days, hours) = (minutes / (24 * 60), minutes / 60 % 24);
+    match (days, hours, minutes % 60) {
+        (0, 0, minutes) => format!(" for {minutes} min more"),
+        (0, hours, minutes) => format!(" for {hours} h {minutes} min more"),
+        (days, hours, _) => format!(" for {days} d {hours} h more"),
+    }
+}
+
+/// This says what is wrong with a ticket of a game's login service, which is to stand in [`Login::token`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketFault {
+    /// There is none.
+    #[error("this server asks for a ticket of the game's login service; log in there first")]
+    Missing,
+    /// It is none, or lacks what has to be in it.
+    #[error("what was shown is no ticket of the game's login service")]
+    Malformed,
+    /// None of the server's keys has signed it.
+    #[error("the ticket is not signed by the game's login service, as far as this server knows its keys")]
+    Signature,
+    /// It has ended.
+    #[error("the ticket has expired; get a new one from the game's login service")]
+    Expired,
+    /// It has not begun.
+    #[error("the ticket does not hold yet; the clock of the login service or of this server is wrong")]
+    NotYet,
+    /// It is for another game.
+    #[error("the ticket is for another game")]
+    OtherGame,
+    /// It is for another player: that of another identity.
+    #[error("the ticket is for another player; get one for this one from the game's login service")]
+    OtherPlayer,
 }
 
 /// The server answers a login with this.

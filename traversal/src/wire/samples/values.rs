@@ -13,8 +13,8 @@ use crate::wire::message::{
     Facts, Farewell, Frame, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, Method,
     NoRelay, PlannedMethod, PlayerInfo, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
     QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit, ToPlayer, ToServer, Topology,
-    Welcome,
+    RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit, TicketFault, ToPlayer, ToServer,
+    Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -255,6 +255,18 @@ fn logins(all: &mut Samples) {
     all.put(LoginRefusal::Full);
     all.put(LoginRefusal::Stopping);
     all.put(LoginRefusal::Unchecked);
+    let faults = [
+        TicketFault::Missing,
+        TicketFault::Malformed,
+        TicketFault::Signature,
+        TicketFault::Expired,
+        TicketFault::NotYet,
+        TicketFault::OtherGame,
+        TicketFault::OtherPlayer,
+    ];
+    faults.into_iter().for_each(|fault| all.put(LoginRefusal::Ticket { fault }));
+    all.put(LoginRefusal::Banned { reason: "cheats".into(), left_s: Some(3600) });
+    all.put(LoginRefusal::Banned { reason: String::new(), left_s: None });
 }
 
 fn to_server(all: &mut Samples) {
