@@ -4,6 +4,9 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use redis::ConnectionInfo;
+
+use crate::cluster::{self, Member, Outlook, RegistryError};
 use crate::config::Settings;
 use crate::key::{self, KeyError};
 use crate::run::{LobbyServer, StartError};
@@ -36,12 +39,16 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// When something other than a socket or the key is in the way.
-pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> {
+pub fn check(mut settings: Settings, key_file: &Path) -> Result<Report, StartError> {
+    settings.validate()?;
+    // The sockets alone are opened: this is no node.
+    let registry = cluster::address(&std::mem::replace(&mut settings.registry, cluster::MEMORY.into()))?;
     let mut text = String::new();
     let key = key::check(key_file);
     let key_ok = key.is_ok();
     let identity = key.as_ref().ok().cloned().flatten();
     let neighbour = settings.neighbour.clone();
+    let public_key = identity.as_ref().map(Identity::public_key);
     text.push_str(&about_key(key, key_file));
     let public: Vec<IpAddr> =
         settings.public_address.iter().chain(&settings.second_public_address).copied().collect();
@@ -58,7 +65,7 @@ pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> 
         }
         Err(other) => return Err(other),
     };
-    let addresses = tried.addresses().clone();
+    let (addresses, told) = (tried.addresses().clone(), tried.told());
     let list =
         |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "sockets: ok, UDP {}", list(&addresses.all));
@@ -70,6 +77,14 @@ pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> 
     if let Some(http) = addresses.http {
         let _ = writeln!(text, "http: ok, {http}");
     }
+    let registry_ok = match registry {
+        Some(registry) => {
+            let (lines, ok) = about_registry(&registry, told, public_key)?;
+            text.push_str(&lines);
+            ok
+        }
+        None => true,
+    };
     let around = Surroundings::read();
     let own = &around.own;
     let listed = |ips: &[IpAddr]| ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
@@ -124,7 +139,7 @@ pub fn check(settings: Settings, key_file: &Path) -> Result<Report, StartError> 
         text,
         "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or a STUN client: turnutils_natdiscovery -m -f -p {port} YOUR_ADDRESS"
     );
-    Ok(Report { text, ok: key_ok })
+    Ok(Report { text, ok: key_ok && registry_ok })
 }
 
 fn about_neighbour(name: &str, state: Option<NeighbourState>) -> String {
@@ -145,6 +160,40 @@ fn about_key(key: Result<Option<Identity>, KeyError>, file: &Path) -> String {
         Ok(None) => format!("key: none yet; the first start makes it in {}\n", file.display()),
         Err(error) => format!("key: FAILED: {}\n", chain(&error)),
     }
+}
+
+/// Returns what is to be said of a registry that nodes share, and whether the server could start with it.
+fn about_registry(
+    registry: &ConnectionInfo,
+    addresses: Vec<SocketAddr>,
+    public_key: Option<[u8; 32]>,
+) -> Result<(String, bool), RegistryError> {
+    let list =
+        |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let told = format!("other nodes send players to: {}\n", list(&addresses));
+    // Without a key the first start makes one, which is not that of the others.
+    let public_key = public_key.map_or_else(key::entropy, Ok)?;
+    let member = Member { node: cluster::draw_node()?, addresses, public_key };
+    let place = cluster::shown(registry);
+    let (line, ok) = match cluster::look(registry, &member) {
+        Ok(Outlook::Fine(about)) => {
+            let kind = about.valkey.as_ref().map_or("Redis", |_| "Valkey");
+            let version = about.valkey.as_ref().unwrap_or(&about.version);
+            let kept = if about.keeps {
+                ""
+            } else {
+                "\nregistry: it keeps nothing over a restart (appendonly no): the nodes tell it of their rooms again, and \
+                 for four seconds none is opened. Set it: appendonly yes"
+            };
+            (format!("registry: ok, {kind} {version} at {place}{kept}\n"), true)
+        }
+        Ok(Outlook::Away(cause)) => {
+            let text = "the server starts without it, and rooms can be opened and found when it is there";
+            (format!("registry: NOT THERE: {place}: {cause}; {text}\n"), true)
+        }
+        Err(error) => (format!("registry: FAILED: {}\n", chain(&error)), false),
+    };
+    Ok((line + &told, ok))
 }
 
 /// Says who reaches a server at these addresses.

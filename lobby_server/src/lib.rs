@@ -6,7 +6,7 @@
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
 //! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `budget`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
-//! which other nodes may share one day. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
+//! which other nodes may share by `cluster`. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
 //! STUN format, `watch` looks at what it takes and loses, `http` has the metrics and the dashboard, [`log`] the log; [`config`], [`key`], [`files`], `special_use` and [`check`] serve the operator, who asks a running server by `admin`. `link` is between this server and another one, whose address is its second.
 
 mod addresses;
@@ -18,6 +18,7 @@ mod budget;
 mod census;
 pub mod check;
 mod claims;
+mod cluster;
 pub mod config;
 pub mod door;
 pub mod files;
@@ -58,6 +59,7 @@ mod watch;
 pub use addresses::Addresses;
 pub use bind_error::{BindError, Transport};
 pub use budget::{RelayBudget, RelayBudgets, RelayUsage, RelayUsed};
+pub use cluster::{RegistryError, RegistryNumbers, Stranger, Unfit};
 pub use config::{ConfigError, Reload, ServerConfig, Settings};
 pub use histogram::Histogram;
 pub use http::HttpError;

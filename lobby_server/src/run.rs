@@ -2,6 +2,7 @@
 
 mod start;
 
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,13 @@ use crate::addresses::Addresses;
 #[cfg(unix)]
 use crate::admin::Admin;
 use crate::budget::RelayUsage;
-use crate::config::Settings;
+use crate::cluster::{self, NodeRegistry};
+use crate::config::{ServerConfig, Settings};
 use crate::door::{Answer, Door, Newcomer};
 use crate::http::Http;
 use crate::key;
 use crate::link;
 use crate::log::Losses;
-use crate::registry::MemoryRegistry;
 use crate::server::{Gauges, NeighbourState, Server, ServerSocketId};
 use crate::status::{Handle, Limit, Status, Task};
 use crate::surroundings::{NeighbourTrouble, Surroundings};
@@ -61,6 +62,7 @@ pub struct BoundServer {
     link: link::Sockets,
     _resolving: Option<Sender<()>>,
     server: Server,
+    registry: NodeRegistry,
     /// The program that embeds the server checks tokens itself, in these threads.
     checkers: Option<Checkers>,
     asked: Receiver<Task>,
@@ -89,6 +91,11 @@ impl BoundServer {
         &self.addresses
     }
 
+    /// Returns the addresses that other nodes would send players to.
+    pub(crate) fn told(&self) -> Vec<SocketAddr> {
+        cluster::told(&self.sockets)
+    }
+
     /// Returns a handle that stops the server, or asks it, from elsewhere.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -99,7 +106,6 @@ impl BoundServer {
     /// # Errors
     /// When the poller breaks.
     pub fn run(mut self) -> std::io::Result<()> {
-        let mut registry = MemoryRegistry::new();
         let mut events = Events::with_capacity(64);
         let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
@@ -107,7 +113,7 @@ impl BoundServer {
         let alarm = Alarm::new(self.handle.waker());
         let mut door = Door::new(self.start);
         // The neighbour is asked before anybody comes.
-        self.drain(&mut registry);
+        self.drain();
         loop {
             let now = Instant::now();
             if look_around <= now {
@@ -142,11 +148,11 @@ impl BoundServer {
                 let id = ServerSocketId(index as u16);
                 self.sockets[index].receive(id, &mut buffer, &mut self.server, &mut door);
                 self.sockets[index].mend(Instant::now(), self.poll.registry(), id);
-                self.drain(&mut registry);
+                self.drain();
             }
             self.link.turn(&mut buffer, &mut self.server, self.poll.registry());
-            self.drain(&mut registry);
-            self.open_door(&mut door, &mut registry);
+            self.drain();
+            self.open_door(&mut door);
             let now = Instant::now();
             self.streams.turn(now, &mut self.server);
             while let Some((id, answer)) = self.checkers.as_ref().and_then(Checkers::answer) {
@@ -172,7 +178,7 @@ impl BoundServer {
             if stop {
                 self.server.stop(now, GOODBYE);
             }
-            self.drain(&mut registry);
+            self.drain();
             self.streams.flush(now);
             let end = Instant::now();
             self.turns.note(end, end.saturating_duration_since(woken), late);
@@ -219,7 +225,7 @@ impl BoundServer {
     }
 
     /// Serves newcomers for a moment, one at the least.
-    fn open_door(&mut self, door: &mut Door, registry: &mut MemoryRegistry) {
+    fn open_door(&mut self, door: &mut Door) {
         let until = Instant::now() + DOOR_TIME;
         loop {
             let now = Instant::now();
@@ -233,7 +239,7 @@ impl BoundServer {
                     self.server.turn_away(now, &newcomer, again_s);
                 }
             }
-            self.drain(registry);
+            self.drain();
             if Instant::now() >= until {
                 break;
             }
@@ -257,7 +263,8 @@ impl BoundServer {
 
     /// Goes by these settings, as far as that needs no new sockets.
     pub(crate) fn reconfigure(&mut self, now: Instant, settings: Settings) {
-        self.server.reconfigure(now, settings.server());
+        let node = self.server.config().node;
+        self.server.reconfigure(now, ServerConfig { node, ..settings.server() });
         self.streams.reconfigure(&settings);
         if self.checkers.is_none() {
             replace_token_check(&mut self.server, &settings);
@@ -303,6 +310,7 @@ impl BoundServer {
             tcp_connections: self.streams.len(),
             log_dropped: self.log_losses.dropped(),
             log_limited: self.log_losses.limited(),
+            registry: self.registry.numbers(),
             findings: self.server.findings(now),
             takes_players: self.server.takes_players(),
             uptime: self.start.elapsed(),
@@ -320,9 +328,9 @@ impl BoundServer {
     }
 
     /// Sends what the core has to say.
-    fn drain(&mut self, registry: &mut MemoryRegistry) {
+    fn drain(&mut self) {
         let now = Instant::now();
-        self.server.turn_registry(now, registry);
+        self.registry.turn(now, &mut self.server);
         if let Some(checkers) = &self.checkers {
             while let Some(question) = self.server.poll_token_question() {
                 checkers.ask(question);

@@ -9,6 +9,7 @@ use mio::Waker;
 use traversal_core::text::TextError;
 
 use crate::budget::{RelayBudgets, RelayUsage};
+use crate::cluster::RegistryNumbers;
 use crate::config::{ServerConfig, Settings};
 use crate::histogram::Histogram;
 use crate::outcomes::Outcomes;
@@ -114,6 +115,8 @@ pub struct Status {
     pub log_dropped: u64,
     /// Log lines left out because their kind came too often.
     pub log_limited: u64,
+    /// This is how the registry is doing, where rooms are known.
+    pub registry: RegistryNumbers,
     /// This says whether the server takes new players: not where it is about to end, or is full.
     pub takes_players: bool,
     /// This says what is wrong with the server's place in the network, the worst first.
@@ -233,6 +236,7 @@ impl Status {
             tcp_connections: 0,
             log_dropped: 0,
             log_limited: 0,
+            registry: RegistryNumbers::of_memory(),
             takes_players: true,
             findings: Vec::new(),
             uptime: Duration::from_secs(1),

@@ -14,6 +14,8 @@ pub mod namespaces;
 #[cfg(feature = "pictures")]
 pub mod pictures;
 pub mod programs;
+#[cfg(unix)]
+pub mod redis;
 pub mod server;
 
 use std::fmt::Display;

@@ -206,6 +206,11 @@ impl Lobby {
         Self::of(Program::start("lobby_server", command.envs(settings.iter().copied())), key_file)
     }
 
+    /// Starts a node: a server at this address and with this key, which it makes if there is none, that shares this registry.
+    pub fn start_node(bind: &str, key_file: PathBuf, registry: &str) -> Self {
+        Self::start_at(bind, key_file, &[("LOBBY_REGISTRY", registry)])
+    }
+
     /// Waits until this program, a lobby server, is ready.
     pub fn of(mut program: Program, key_file: PathBuf) -> Self {
         // A program for another system starts slowly.
@@ -252,7 +257,7 @@ impl Lobby {
     /// Starts a player with another program.
     pub fn peer_of(&self, program: Command, name: &str, kind: &str, args: &[&str]) -> Program {
         let mut all = vec!["--server-key", self.key.as_str(), "--name", name];
-        if matches!(kind, "host" | "join") {
+        if matches!(kind, "host" | "join") && !args.contains(&"--room") {
             all.extend(["--room", "r1"]);
         }
         all.extend(args);

@@ -8,6 +8,7 @@ use traversal_core::text;
 use traversal_core::wire::message::MAX_TOKEN;
 
 use super::settings::{ConfigError, Settings};
+use crate::cluster;
 use crate::tickets::MOST_KEYS;
 
 /// The server may be bound to so many addresses at the most: a machine's own, each with up to three sockets.
@@ -80,9 +81,6 @@ fn numbers(settings: &Settings) -> Result<(), ConfigError> {
 }
 
 fn texts(settings: &Settings) -> Result<(), ConfigError> {
-    if settings.registry != "memory" {
-        return Err(wrong("registry: this build knows only \"memory\"".into()));
-    }
     if cfg!(not(unix)) && settings.admin_socket.is_some() {
         return Err(wrong("admin_socket: this system has no Unix sockets; leave it out".into()));
     }
@@ -219,6 +217,22 @@ fn main_bind(settings: &Settings, v4: bool) -> Option<SocketAddr> {
     settings.addresses().into_iter().map(|(bind, _)| bind).find(|bind| bind.is_ipv4() == v4)
 }
 
+/// Other nodes tell players where this one is: it has to be known.
+fn registry(settings: &Settings) -> Result<(), ConfigError> {
+    let shared = cluster::address(&settings.registry).map_err(|error| wrong(error.to_string()))?.is_some();
+    let known = |bind: &SocketAddr| {
+        !bind.ip().is_unspecified()
+            || settings.public_address.iter().any(|public| public.is_ipv4() == bind.is_ipv4())
+    };
+    if shared && !settings.addresses().iter().any(|(bind, _)| known(bind)) {
+        return Err(wrong(String::from(
+            "registry: the other nodes send players here, so say at which address they reach this machine: \
+             --public-address 203.0.113.5, or --bind 203.0.113.5:3478",
+        )));
+    }
+    Ok(())
+}
+
 fn second_port(settings: &Settings) -> Result<(), ConfigError> {
     let Some(port) = settings.second_port.filter(|port| *port != 0) else { return Ok(()) };
     for main in [true, false].into_iter().filter_map(|v4| main_bind(settings, v4)) {
@@ -237,7 +251,8 @@ fn second_port(settings: &Settings) -> Result<(), ConfigError> {
 pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     numbers(settings)?;
     texts(settings)?;
-    addresses(settings)
+    addresses(settings)?;
+    registry(settings)
 }
 
 #[cfg(test)]
@@ -255,14 +270,16 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 37] = [
+        let cases: [(Change, &str); 39] = [
             (|s| s.neighbour = Some("https://x".into()), "HOST:PORT"),
             (|s| s.neighbour = Some("x:65534".into()), "neighbour_link"),
             (|s| s.neighbour_link = Some("x:3480".into()), "give neighbour too"),
             (|s| s.link_bind = Some("127.0.0.1:3480".parse().unwrap()), "give neighbour too"),
             (|s| s.drain_s = 3601, "drain_s is 3601: from 0 to 3600"),
             (|s| s.log = "lobby_server=loud".into(), "log \"lobby_server=loud\""),
-            (|s| s.registry = "redis://x".into(), "memory"),
+            (|s| s.registry = "redis://x".into(), "--public-address"),
+            (|s| s.registry = "postgres://x".into(), "redis://"),
+            (|s| s.registry = "rediss://x".into(), "TLS"),
             (|s| s.session_timeout_s = 9, "10 to 600"),
             (|s| s.keep_seat_s = 601, "10 to 600"),
             (|s| s.session_timeout_s = u64::MAX, "10 to 600"),

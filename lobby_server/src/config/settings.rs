@@ -13,7 +13,7 @@ use traversal_core::Secret;
 use traversal_core::address::canonical;
 
 use super::rules;
-use super::sources::{Environment, nearest, one_or_many, secret};
+use super::sources::{Environment, nearest, one_or_many, secret, secret_text};
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
 use crate::budget::{RelayBudget, RelayBudgets};
 use crate::link::{Place, PlacesError, Resolver};
@@ -52,8 +52,10 @@ pub struct Settings {
     pub http: SocketAddr,
     /// This says whether none of them is served.
     pub no_http: bool,
-    /// Rooms are kept in this registry; `memory` is the only one.
-    pub registry: String,
+    /// Rooms are known there: `memory`, the default, for a server that is alone, or the address of a Redis or Valkey that
+    /// several share, as in `redis://10.0.0.5:6379`. It may hold a password.
+    #[serde(deserialize_with = "secret_text")]
+    pub registry: Secret<String>,
     /// The server's secret key is in this file; unset: in the platform's data directory.
     pub key_file: Option<PathBuf>,
     /// Only these games are served; empty, the default, means all.
@@ -148,7 +150,7 @@ impl Default for Settings {
             link_bind: None,
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
             no_http: false,
-            registry: String::from("memory"),
+            registry: crate::cluster::MEMORY.into(),
             key_file: None,
             games: Vec::new(),
             token: None,

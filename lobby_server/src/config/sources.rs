@@ -117,6 +117,12 @@ pub(super) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     Ok(text.map(|text| text.0.into()))
 }
 
+/// Reads a text that may hold a password.
+pub(super) fn secret_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<String>, D::Error> {
+    let text: Text = de::Deserialize::deserialize(deserializer)?;
+    Ok(text.0.into())
+}
+
 /// Reads one value or a list; a string with commas serves as a list, too.
 pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where

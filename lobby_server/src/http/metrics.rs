@@ -75,6 +75,7 @@ impl Collector for Metrics {
         self.times(out)?;
         self.games(out)?;
         self.limits(out)?;
+        self.registry(out)?;
         self.place(out)?;
         self.process(out)
     }
@@ -316,6 +317,22 @@ impl Metrics {
         let used = limits.iter().filter_map(|limit| Some(([limit.name], limit.used?)));
         let help = "How much of a limit is used.";
         out.rows(("lobby_limit_used", help, MetricType::Gauge), ["limit"], used)
+    }
+
+    fn registry(&self, out: &mut Writer<'_, '_>) -> Result<(), Error> {
+        let registry = &self.status.registry;
+        let help = "1: the registry answers, where rooms are known.";
+        out.gauge("lobby_registry_up", help, u64::from(registry.up))?;
+        let help = "Nodes that are there, this one among them; 0 where the registry is not.";
+        out.gauge("lobby_registry_nodes", help, registry.nodes)?;
+        let help = "What the registry that nodes share was told and asked.";
+        out.counter("lobby_registry_commands", help, registry.commands)?;
+        let help = "What the registry was told or asked and did not do.";
+        out.counter("lobby_registry_failed", help, registry.failed)?;
+        let help = "Rooms of this node that other nodes have by now, or that the registry has lost.";
+        out.counter("lobby_registry_rooms_lost", help, registry.rooms_lost)?;
+        let help = "Time until the registry that nodes share has answered a batch.";
+        out.histogram("lobby_registry_seconds", help, &registry.round_trip)
     }
 
     fn place(&self, out: &mut Writer<'_, '_>) -> Result<(), Error> {

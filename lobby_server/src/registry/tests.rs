@@ -24,7 +24,7 @@ fn record(game: &str, name: &str, code: &str, room: u64) -> RoomRecord {
 }
 
 /// This is a registry whose time a test makes pass.
-pub(super) trait Rig {
+pub(crate) trait Rig {
     fn handle(&mut self, node: u64, operation: RegistryOperation) -> RegistryReply;
     fn beat(&mut self, site: NodeSite);
     fn notes(&mut self, node: u64) -> Vec<RegistryNote>;
@@ -55,10 +55,10 @@ impl Rig for InMemory {
 }
 
 /// A promise of every registry.
-pub(super) type Promise = fn(&mut dyn Rig);
+pub(crate) type Promise = fn(&mut dyn Rig);
 
 /// These are all promises, with their names.
-pub(super) const PROMISES: [(&str, Promise); 8] = [
+pub(crate) const PROMISES: [(&str, Promise); 8] = [
     ("names_are_unique_per_game_whatever_their_case", names_are_unique_per_game_whatever_their_case),
     ("names_that_look_the_same_are_one_room", names_that_look_the_same_are_one_room),
     ("a_release_of_somebody_elses_room_does_nothing", a_release_of_somebody_elses_room_does_nothing),

@@ -16,12 +16,14 @@ use crate::admin::{Admin, AdminError};
 use crate::bind::open_all;
 use crate::bind_error::BindError;
 use crate::check::chain;
-use crate::config::{ConfigError, Settings};
+use crate::cluster::{self, Cluster, Member, NodeRegistry, RegistryError};
+use crate::config::{ConfigError, ServerConfig, Settings};
 use crate::files;
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
 use crate::link;
 use crate::log::Losses;
+use crate::registry::MemoryRegistry;
 use crate::server::{Server, ServerSocketId};
 use crate::status::Handle;
 use crate::tcp::Streams;
@@ -54,6 +56,9 @@ pub enum StartError {
     /// There is no key, or no randomness for the seed.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The registry that nodes share cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The system gives no poller or no thread.
     #[error("the server cannot start")]
     Io(#[from] std::io::Error),
@@ -201,7 +206,11 @@ impl LobbyServer {
             listeners,
             u16::try_from(sockets.len()).unwrap_or(u16::MAX),
         )?;
-        let mut server = Server::new(self.settings.server(), identity, seed, about, Instant::now());
+        let registry = cluster::address(&self.settings.registry)?;
+        let node = if registry.is_some() { cluster::draw_node()? } else { 0 };
+        let config = ServerConfig { node, ..self.settings.server() };
+        let public_key = identity.public_key();
+        let mut server = Server::new(config, identity, seed, about, Instant::now());
         if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             server.set_time_of_day(Instant::now(), since.as_secs());
         }
@@ -223,7 +232,16 @@ impl LobbyServer {
                 resolving = Some(resolver.keep_looking(handle.clone())?);
             }
         }
-        let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), server.public_key());
+        let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), public_key);
+        let registry = match registry {
+            None => NodeRegistry::Memory(MemoryRegistry::new()),
+            Some(registry) => {
+                let member = Member { node, addresses: cluster::told(&sockets), public_key };
+                // Where it is not there, the thread that speaks to it says so, and when it is.
+                cluster::look(&registry, &member)?;
+                NodeRegistry::Shared(Cluster::start(registry, &member, handle.waker())?)
+            }
+        };
         Ok(BoundServer {
             #[cfg(unix)]
             admin,
@@ -237,6 +255,7 @@ impl LobbyServer {
             link,
             _resolving: resolving,
             server,
+            registry,
             checkers,
             asked,
             handle,

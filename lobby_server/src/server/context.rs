@@ -10,8 +10,8 @@ use rand_chacha::ChaCha20Rng;
 
 use super::counters::Counters;
 use super::games::Games;
-use super::nodes::Nodes;
 use super::neighbour::Emission;
+use super::nodes::Nodes;
 use super::sockets::{Incoming, Route, ServerSocket, ServerSocketId, ServerTransmit};
 use super::timers::Timers;
 use super::timings::Timings;

@@ -1,0 +1,108 @@
+//! Two lobby servers that share a registry in Redis: players meet whichever they log in to, and outlive the end of one.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![cfg(target_os = "linux")] // other systems have one loopback address only
+
+use std::time::{Duration, Instant};
+
+use test_support::programs::{Lobby, Program, assert_played};
+use test_support::redis::Redis;
+use test_support::scratch;
+
+/// These share a registry and a key.
+struct Nodes {
+    one: Lobby,
+    two: Lobby,
+    _redis: Redis,
+}
+
+impl Nodes {
+    fn start() -> Option<Self> {
+        let redis = Redis::start(&[])?;
+        let keys = [scratch("node"), scratch("node")].map(|folder| folder.join("key"));
+        let one = Lobby::start_node("127.0.0.1:0", keys[0].clone(), &redis.url());
+        std::fs::create_dir_all(keys[1].parent().unwrap()).unwrap();
+        std::fs::copy(&keys[0], &keys[1]).unwrap();
+        let two = Lobby::start_node("127.0.0.2:0", keys[1].clone(), &redis.url());
+        assert_eq!(one.key, two.key);
+        redis.has_run_for_long();
+        Some(Self { one, two, _redis: redis })
+    }
+
+    /// Starts two players who play: one hosts at the first node, and the other one comes to the second with the room's code.
+    fn game(&self, seconds: &str) -> (Program, Program) {
+        let mut host = self.one.peer("A", "host", &["--players", "2", "--capacity", "3", "--for", seconds]);
+        let code = host.event("room", 10.0)["code"].as_str().unwrap().to_owned();
+        let mut joiner = self.two.peer("B", "join", &["--room", &code, "--for", seconds]);
+        joiner.event("game_message", 15.0);
+        host.event("game_message", 15.0);
+        (host, joiner)
+    }
+
+    /// Starts a third player, who comes to the second node for the room.
+    fn third(&self) -> Program {
+        self.two.peer("C", "join", &["--for", "2", "--wait", "30", "--deadline", "40"])
+    }
+}
+
+/// Asserts that nobody but the third player came or went.
+fn assert_undisturbed(program: &Program) {
+    let gone = program.events("disconnected");
+    assert!(gone.iter().all(|gone| gone["peer"] == "C"), "{}", program.log());
+    assert_eq!(program.events("room_left").len(), 0, "{}", program.log());
+}
+
+#[test]
+fn players_of_two_nodes_meet_by_a_code() {
+    let Some(nodes) = Nodes::start() else { return };
+    let (mut host, mut joiner) = nodes.game("2");
+    joiner.success(30.0);
+    host.success(30.0);
+    assert_played(&host, "B");
+    assert_played(&joiner, "A");
+}
+
+#[test]
+fn a_node_is_killed_in_the_middle_and_its_room_can_be_joined_again_within_ten_seconds() {
+    let Some(mut nodes) = Nodes::start() else { return };
+    let (mut host, joiner) = nodes.game("120");
+    nodes.one.kill();
+    let killed = Instant::now();
+    let mut third = nodes.third();
+    std::thread::sleep(Duration::from_secs(14));
+    println!(
+        "HOST {}\n TWO {}",
+        {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.event("nix", 0.1)));
+            host.log()
+        },
+        {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                nodes.two.program.event("nix", 0.1)
+            }));
+            nodes.two.program.log()
+        }
+    );
+    third.event("room", 25.0);
+    let took = killed.elapsed();
+    println!("the room could be joined again after {took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    third.success(30.0);
+    assert_played(&third, "A");
+    // The host heard of the second node from the first one.
+    host.event("lobby_failed", 1.0);
+    assert_undisturbed(&host);
+    assert_undisturbed(&joiner);
+}
+
+#[test]
+fn a_node_that_ends_sends_its_players_to_the_other_one() {
+    let Some(mut nodes) = Nodes::start() else { return };
+    let (host, joiner) = nodes.game("120");
+    nodes.one.program.terminate();
+    assert!(nodes.one.program.exit(20.0).success());
+    let mut third = nodes.third();
+    third.success(30.0);
+    assert_played(&third, "A");
+    assert_undisturbed(&host);
+    assert_undisturbed(&joiner);
+}

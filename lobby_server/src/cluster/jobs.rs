@@ -1,0 +1,136 @@
+//! What the driver does for the core, and how that is said to Redis.
+
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::text::fold;
+use traversal_core::wire::message::RoomTarget;
+
+use super::entries::{hex, keys_of, list_key, player_key, room_key, target_key, values_of, write_site};
+use super::link::Call;
+use super::scripts::Script;
+use crate::registry::{
+    NodeSite, RegistryCommand, RegistryDown, RegistryId, RegistryNote, RegistryOperation, RegistryReply,
+    RoomRecord,
+};
+
+/// This is what the core tells the driver.
+pub(super) enum Order {
+    /// Somebody waits for the answer.
+    Ask(Job),
+    /// There is something new of a room.
+    Update(RoomRecord),
+    /// A room is gone.
+    Release { room: RoomId, key: String },
+    /// A player has come.
+    Arrive(PlayerId),
+    /// A player has gone.
+    Depart(PlayerId),
+    /// This node ends.
+    End,
+}
+
+impl Order {
+    /// Makes an order of a command of the core.
+    pub(super) fn of(command: RegistryCommand) -> Self {
+        let id = command.id;
+        match command.operation {
+            RegistryOperation::Claim(record) => Self::Ask(Job::Claim { id, record }),
+            RegistryOperation::Find { game, target } => Self::Ask(Job::Find { id, game, target }),
+            RegistryOperation::List { game, after, limit } => Self::Ask(Job::List { id, game, after, limit }),
+            RegistryOperation::Locate(player) => Self::Ask(Job::Locate { id, player }),
+            RegistryOperation::Update(record) => Self::Update(record),
+            RegistryOperation::Release { game, location, name } => {
+                Self::Release { room: location.room, key: room_key(&game, &fold(&name)) }
+            }
+            RegistryOperation::Arrive(player) => Self::Arrive(player),
+            RegistryOperation::Depart(player) => Self::Depart(player),
+        }
+    }
+}
+
+/// This is what the driver tells the core.
+pub(super) enum Event {
+    Reply(RegistryId, Result<RegistryReply, RegistryDown>),
+    Note(RegistryNote),
+}
+
+/// This is how a node is known in the registry.
+#[derive(Clone, Debug)]
+pub(super) struct Identifying {
+    pub(super) node: u64,
+    /// It stands for the key that all nodes have.
+    pub(super) key: String,
+    /// Where Redis has lost everything, what comes after begins with this one.
+    pub(super) era: String,
+}
+
+/// This is one script to run, and what for.
+#[derive(Clone, Debug)]
+pub(super) enum Job {
+    Beat { site: NodeSite, last: Option<String> },
+    Claim { id: RegistryId, record: RoomRecord },
+    Renew(Vec<RoomRecord>),
+    Release { room: RoomId, key: String },
+    Find { id: RegistryId, game: String, target: RoomTarget },
+    List { id: RegistryId, game: String, after: Option<String>, limit: usize },
+    Locate { id: RegistryId, player: PlayerId },
+    Arrive(PlayerId),
+    Stay(Vec<PlayerId>),
+    Depart(PlayerId),
+}
+
+impl Job {
+    /// Returns what Redis is to run.
+    pub(super) fn call(&self, own: &Identifying) -> Call {
+        let node = hex(own.node);
+        match self {
+            Self::Beat { site, last } => {
+                let wire = traversal_core::wire::VERSION.to_string();
+                let last = last.clone().unwrap_or_else(|| String::from("0"));
+                let values = vec![node, write_site(site), own.key.clone(), wire, own.era.clone(), last];
+                Call { script: Script::Beat, keys: Vec::new(), values }
+            }
+            Self::Claim { record, .. } => room_call(Script::Claim, node, std::slice::from_ref(record)),
+            Self::Renew(records) => room_call(Script::Renew, node, records),
+            Self::Release { room, key } => {
+                let values = vec![node, hex(room.0)];
+                Call { script: Script::Release, keys: vec![key.clone()], values }
+            }
+            Self::Find { game, target, .. } => {
+                Call { script: Script::Find, keys: vec![target_key(game, target)], values: vec![node] }
+            }
+            Self::List { game, after, limit, .. } => {
+                let from = after.as_ref().map_or(String::from("-"), |after| format!("({}", fold(after)));
+                let values = vec![node, from, limit.to_string(), room_key(game, "")];
+                Call { script: Script::List, keys: vec![list_key(game)], values }
+            }
+            Self::Locate { player, .. } => of_player(Script::Locate, node, *player),
+            Self::Arrive(player) => of_player(Script::Arrive, node, *player),
+            Self::Depart(player) => of_player(Script::Depart, node, *player),
+            Self::Stay(players) => {
+                let keys = players.iter().map(|player| player_key(*player)).collect();
+                Call { script: Script::Stay, keys, values: vec![node] }
+            }
+        }
+    }
+
+    /// Returns how it is asked whether a node fits to the others.
+    pub(super) fn fits(own: &Identifying) -> Call {
+        let values = vec![hex(own.node), own.key.clone(), traversal_core::wire::VERSION.to_string()];
+        Call { script: Script::Fits, keys: Vec::new(), values }
+    }
+
+    /// Returns how a node takes its leave.
+    pub(super) fn leave(own: &Identifying) -> Call {
+        Call { script: Script::Leave, keys: Vec::new(), values: vec![hex(own.node)] }
+    }
+}
+
+fn room_call(script: Script, node: String, records: &[RoomRecord]) -> Call {
+    let keys = records.iter().flat_map(keys_of).collect();
+    let values = [node].into_iter().chain(records.iter().flat_map(values_of)).collect();
+    Call { script, keys, values }
+}
+
+fn of_player(script: Script, node: String, player: PlayerId) -> Call {
+    Call { script, keys: vec![player_key(player)], values: vec![node, player.to_string()] }
+}
