@@ -1,6 +1,6 @@
 //! Login, rooms and the queue: what the plugin says of them, printed, and what is asked next.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
 use bevy_traversal::{
@@ -13,6 +13,9 @@ use headless::Output;
 use serde_json::json;
 
 use crate::session::{Goal, Session};
+
+/// The room is asked for again so long after the server could not serve it for the moment.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Follows the lobby: the plugin logs in by itself, and the room is asked for once it is online.
 pub(crate) fn lobby(
@@ -48,8 +51,8 @@ pub(crate) fn lobby(
         let online_at = *session.online_at.get_or_insert_with(Instant::now);
         !matches!(&session.goal, Goal::Join { idle, .. } if online_at.elapsed() < *idle)
     };
-    if idled && !session.asked {
-        session.asked = true;
+    if idled && session.ask_at.is_some_and(|at| at <= Instant::now()) {
+        session.ask_at = None;
         match &session.goal {
             Goal::Nat { .. } => {}
             Goal::Host { room, .. } => _ = host.write(room.clone()),
@@ -127,9 +130,9 @@ pub(crate) fn room(
         if matches!(session.goal, Goal::Join { .. } | Goal::Quick(_)) {
             session.host_gone = true;
             session.trouble.get_or_insert(text);
-        } else if session.asked {
+        } else if session.ask_at.is_none() {
             // The room is opened anew with the next frame.
-            session.asked = false;
+            session.ask_at = Some(Instant::now());
         }
     }
     for WrongPasswords { in_last_minute } in wrong_passwords.read() {
@@ -152,7 +155,8 @@ pub(crate) fn room(
         let text = error.to_string();
         if passing || (reason == "no-such-room" && session.next_target()) {
             session.trouble = Some(text);
-            session.asked = false;
+            let wait = if passing { ASK_AGAIN } else { Duration::ZERO };
+            session.ask_at = Some(Instant::now() + wait);
         } else {
             session.give_up(&output, "room", reason, &text);
         }

@@ -79,8 +79,8 @@ pub(crate) struct Session {
     /// This is what the user has set of the own NAT.
     pub(crate) manual: NatFacts,
     pub(crate) deadline: Instant,
-    /// This says whether the room was asked for; it is unset where the room is to be asked for again.
-    pub(crate) asked: bool,
+    /// The room is asked for then, or again; `None`: it was asked for.
+    pub(crate) ask_at: Option<Instant>,
     /// This is when the player was logged in for the first time.
     pub(crate) online_at: Option<Instant>,
     /// A room was entered; it is printed when its members are known.
@@ -118,7 +118,7 @@ impl Session {
             game,
             manual,
             deadline: Instant::now() + deadline,
-            asked: false,
+            ask_at: Some(Instant::now()),
             online_at: None,
             room_pending: false,
             connected_at: None,

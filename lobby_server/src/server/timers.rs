@@ -34,7 +34,7 @@ pub(super) enum Timer {
     SeeOff,
     /// More players are told of the other nodes.
     Nodes,
-    /// Rooms whose nodes are perhaps gone are looked for again.
+    /// What the registry did not know yet is asked again.
     Moving,
     /// A player has waited for a quick match at this node for a while.
     Alone(PlayerId),

@@ -91,6 +91,9 @@ pub struct RunArgs {
     /// Two lobby servers with one address each, linked, in place of one with both.
     #[arg(long, conflicts_with_all = ["no_lobby", "lobby_behind", "script"])]
     pub two_lobbies: bool,
+    /// Both of them share rooms in this registry (redis+unix://FILE), and the right program finds the second one.
+    #[arg(long, value_name = "URL", requires = "two_lobbies")]
+    pub registry: Option<String>,
     /// Start no lobby server.
     #[arg(long)]
     pub no_lobby: bool,

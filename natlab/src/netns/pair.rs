@@ -38,6 +38,8 @@ pub(crate) struct PairSettings {
     pub(crate) lobby_server: Option<PathBuf>,
     /// The second address is another lobby server's.
     pub(crate) two_lobbies: bool,
+    /// Both share rooms in this registry, and the right program finds the second one.
+    pub(crate) registry: Option<String>,
     pub(crate) command: Vec<String>,
     /// It is the left one's event that the right one waits for.
     pub(crate) after: String,
@@ -137,9 +139,14 @@ impl Run<'_> {
         // With the key that the first one has made.
         let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
         let [bind, neighbour] = neighbours(LOBBY[1], LOBBY[0]);
-        let arguments = [bind, neighbour, "--key-file".into(), self.key_file(), "--no-http".into()];
+        let mut arguments = vec![bind, neighbour, "--key-file".into(), self.key_file(), "--no-http".into()];
+        arguments.extend(self.registry());
         self.start(Who::Neighbour, program, &arguments)?;
         self.until_ready(Who::Neighbour)
+    }
+
+    fn registry(&self) -> Option<String> {
+        self.settings.registry.as_ref().map(|url| format!("--registry={url}"))
     }
 
     fn key_file(&self) -> String {
@@ -157,7 +164,7 @@ impl Run<'_> {
             None if self.settings.two_lobbies => neighbours(first, other),
             None => [format!("--bind={first}:{LOBBY_PORT}"), format!("--second-address={other}")],
         };
-        let arguments = [
+        let mut arguments = vec![
             bind,
             second,
             "--key-file".into(),
@@ -167,6 +174,7 @@ impl Run<'_> {
             "--drain".into(),
             "0".into(),
         ];
+        arguments.extend(self.registry());
         self.start(Who::Lobby, program, &arguments)?;
         // A script may start it anew: then it takes its time while others do what they do.
         if self.lobby.1 > 1 {
@@ -367,7 +375,9 @@ impl Run<'_> {
         let lobby = if self.moves() {
             format!("{LOBBY_NAME}:{LOBBY_PORT}")
         } else {
-            format!("{}:{LOBBY_PORT}", LOBBY[0])
+            // With a registry each finds another one of the two.
+            let second = self.settings.registry.is_some() && who == Who::Join;
+            format!("{}:{LOBBY_PORT}", LOBBY[usize::from(second)])
         };
         let seconds = self.settings.script.as_ref().map_or(10, |script| script.end.as_secs() + AFTER_SCRIPT);
         let mut words = self.settings.command.iter().map(|word| {

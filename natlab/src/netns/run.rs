@@ -113,6 +113,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
         log_dir: PathBuf::new(),
         lobby_server,
         two_lobbies: args.two_lobbies,
+        registry: args.registry.clone(),
         command,
         after: args.after.clone(),
         stagger: seconds("--stagger", args.stagger())?,

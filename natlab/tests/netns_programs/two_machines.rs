@@ -1,6 +1,10 @@
 //! Two shipped lobby servers with one address each, which are each other's second address.
 
-use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use test_support::redis::Redis;
 
 use crate::{event, run};
 
@@ -23,5 +27,50 @@ fn two_servers_with_one_address_each_classify_in_full_and_players_meet() {
             let log = fs::read_to_string(format!("{directory}/{name}.err")).expect("the server's log");
             assert!(log.contains("linked") && !log.contains("WARN"), "{log}");
         }
+    }
+}
+
+/// Waits until a file has this text, and then kills the Redis and starts it anew, without what it knew.
+fn restart_when(mut redis: Redis, file: PathBuf, text: &'static str) -> thread::JoinHandle<(Redis, bool)> {
+    thread::spawn(move || {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !fs::read_to_string(&file).is_ok_and(|told| told.contains(text)) {
+            if Instant::now() > end {
+                return (redis, false);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        redis.kill();
+        redis.begin();
+        (redis, true)
+    })
+}
+
+#[test]
+fn players_of_two_nodes_meet_behind_nats_and_play_on_while_redis_is_restarted() {
+    let pairs = [
+        ("portrestricted", "fullcone", "direct", &[][..]),
+        ("ps", "portrestricted", "direct", &[]),
+        ("portrestricted", "restricted", "relay", &["--relay", "only"]),
+    ];
+    for (left, right, path, relay) in pairs {
+        let Some(redis) = Redis::start(&[]) else { return };
+        let url = redis.url();
+        let logs = std::env::temp_dir().join(format!("two_nodes-{}-{left}-{path}", std::process::id()));
+        let nodes = ["--two-lobbies", "--registry", &url, "--log-dir", logs.to_str().unwrap()];
+        let nats = [&["--left", left, "--right", right][..], &nodes].concat();
+        let restart = restart_when(redis, logs.join("join.out"), "\"connected\"");
+        let report = run(&nats, &[&["--for", "6"], relay].concat());
+        let (_redis, restarted) = restart.join().unwrap();
+        let Some(report) = report else { return };
+        assert!(restarted, "{left} and {right}: {report}");
+        assert_eq!(
+            (&report["ok"], &report["path"]),
+            (&true.into(), &path.into()),
+            "{left} and {right}: {report}"
+        );
+        let sent = fs::read_to_string(logs.join("join.out")).unwrap();
+        assert!(sent.contains("\"message\""), "{sent}");
+        fs::remove_dir_all(&logs).unwrap();
     }
 }

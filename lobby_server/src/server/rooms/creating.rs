@@ -53,7 +53,8 @@ impl Rooms {
         let room = Room::new(setup, members, from, Origin::New, others.cx.now);
         self.rooms.insert(room_id, room);
         others.roster.set_busy(asker);
-        self.claim(others, RoomClaim { asker, room: room_id, name_is_code, tries: 0, checked: false });
+        let (tries, checked, until) = (0, false, None);
+        self.claim(others, RoomClaim { asker, room: room_id, name_is_code, tries, checked, until });
         Ok(None)
     }
 

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{RequestError, ToPlayer};
 
-use super::wishes::{Pending, Search};
+use super::wishes::{Pending, RoomClaim, Search};
 use super::{Others, Rooms};
 use crate::ids::{Asker, SessionId};
 use crate::queue::QueueKey;
 use crate::registry::{LEASE, RegistryOperation, RegistryReply, RoomSite};
 use crate::server::timers::Timer;
 
-/// A room whose node is perhaps gone is looked for again so often.
-const SEARCH_AGAIN: Duration = Duration::from_millis(500);
+/// What the registry does not know yet is asked again so often: where a room is whose node is perhaps gone, or whether a name is
+/// free.
+pub(super) const SEARCH_AGAIN: Duration = Duration::from_millis(500);
 /// It is looked for so long: its node has to be known to be gone, and one of its members to have taken it up elsewhere.
 const SEARCHED: Duration = LEASE.saturating_mul(2);
 /// A player who waits for a quick match at this node for so long goes to the node at which such players meet.
@@ -25,11 +26,31 @@ const ALONE: Duration = Duration::from_secs(1);
 /// of it; else it is the same one, which will be back for its room. Members of a room give a sign of life every 4 s.
 const TWO_OF_ONE: Duration = Duration::from_secs(6);
 
+/// A new room is claimed so long from a registry that does not know yet whether its name is free: its memory is new, and nodes
+/// that are there have yet to tell of their rooms, which takes four seconds. Players wait for an answer that long.
+const CLAIMED: Duration = Duration::from_secs(3);
+
+/// This is what is tried again while the registry does not know the answer.
+#[derive(Debug)]
+enum Again {
+    Search(Search),
+    Claim(RoomClaim),
+}
+
+impl Again {
+    fn asker(&self) -> Asker {
+        match self {
+            Self::Search(search) => search.wish.asker,
+            Self::Claim(claim) => claim.asker,
+        }
+    }
+}
+
 /// This is what waits for other nodes.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
-    /// These players look for rooms whose nodes are perhaps gone, and are looked for again at these times, in this order.
-    searches: VecDeque<(Instant, Search)>,
+    /// These are tried again at these times, in this order.
+    again: VecDeque<(Instant, Again)>,
     /// The players of these sessions logged in at another node then.
     doubles: BTreeMap<SessionId, Instant>,
 }
@@ -52,24 +73,48 @@ impl Rooms {
         if now + SEARCH_AGAIN > until {
             return others.respond(search.wish.asker, Err(RequestError::NoSuchRoom));
         }
-        self.elsewhere.searches.push_back((now + SEARCH_AGAIN, search));
-        self.set_search_timer(others);
+        self.try_again_later(others, Again::Search(search));
     }
 
-    fn set_search_timer(&self, others: &mut Others<'_>) {
-        others.cx.timers.set(Timer::Moving, self.elsewhere.searches.front().map(|(at, _)| *at));
+    /// The registry does not know yet whether the room's name is free, or whether the room is at another node: it is asked again,
+    /// for some seconds. Who takes a room up asks again itself.
+    pub(super) fn claim_again(&mut self, others: &mut Others<'_>, mut claim: RoomClaim) {
+        let now = others.cx.now;
+        let Some(room) = self.rooms.get(&claim.room) else { return };
+        let error = if room.is_restored() {
+            RequestError::NoSuchRoom
+        } else if now + SEARCH_AGAIN > *claim.until.get_or_insert(now + CLAIMED) {
+            RequestError::RegistryUnavailable
+        } else {
+            return self.try_again_later(others, Again::Claim(claim));
+        };
+        self.rooms.remove(&claim.room);
+        others.respond(claim.asker, Err(error));
     }
 
-    /// Looks for the rooms whose turn it is.
+    fn try_again_later(&mut self, others: &mut Others<'_>, what: Again) {
+        self.elsewhere.again.push_back((others.cx.now + SEARCH_AGAIN, what));
+        self.set_again_timer(others);
+    }
+
+    fn set_again_timer(&self, others: &mut Others<'_>) {
+        others.cx.timers.set(Timer::Moving, self.elsewhere.again.front().map(|(at, _)| *at));
+    }
+
+    /// Tries again what is due.
     pub(crate) fn moving_timeout(&mut self, others: &mut Others<'_>) {
         let now = others.cx.now;
-        while self.elsewhere.searches.front().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, search)) = self.elsewhere.searches.pop_front() else { break };
-            if others.roster.client(search.wish.asker.session).is_some() {
-                self.search(others, search);
+        while self.elsewhere.again.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, what)) = self.elsewhere.again.pop_front() else { break };
+            let here = others.roster.client(what.asker().session).is_some();
+            match what {
+                // It takes the room back itself where the player is gone.
+                Again::Claim(claim) => self.claim(others, claim),
+                Again::Search(search) if here => self.search(others, search),
+                Again::Search(_) => {}
             }
         }
-        self.set_search_timer(others);
+        self.set_again_timer(others);
     }
 
     /// Another node has this room; or the registry has lost it, and is told of it again.

@@ -11,6 +11,7 @@ use traversal_core::wire::message::{
     MatchEnd, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, RoomOptions, ToPlayer,
 };
 
+use super::elsewhere::SEARCH_AGAIN;
 use super::liveness::ping_period;
 use super::wishes::Pending;
 use super::{Others, Rooms};
@@ -229,6 +230,11 @@ impl Rooms {
         }
         match reply {
             Some(RegistryReply::Claimed) => self.gathered(others, id),
+            // It does not know yet which names are free.
+            Some(RegistryReply::Moving) => {
+                self.rooms.remove(&id);
+                others.cx.timers.set(Timer::Gathering(id), Some(others.cx.now + SEARCH_AGAIN));
+            }
             Some(RegistryReply::CodeTaken | RegistryReply::NameTaken(_)) => {
                 self.rooms.remove(&id);
                 self.claim_for(others, id);

@@ -139,12 +139,7 @@ impl Rooms {
                 let error = if owner { RequestError::StaleHost { epoch } } else { RequestError::NoSuchRoom };
                 others.respond(claim.asker, Err(error));
             }
-            (Pending::Claim(claim), Ok(RegistryReply::Moving)) => {
-                let taken_up = self.rooms.remove(&claim.room).is_some_and(|room| room.is_restored());
-                let error =
-                    if taken_up { RequestError::NoSuchRoom } else { RequestError::RegistryUnavailable };
-                others.respond(claim.asker, Err(error));
-            }
+            (Pending::Claim(claim), Ok(RegistryReply::Moving)) => self.claim_again(others, claim),
             (Pending::Find(search), Ok(RegistryReply::Found(Some(site))))
                 if site.location.node == others.cx.config.node =>
             {

@@ -204,8 +204,8 @@ impl Rooms {
         let room = Room::new(setup, members, from, origin, others.cx.now);
         self.rooms.insert(ticket.room, room);
         others.roster.set_busy(asker);
-        let (name_is_code, tries, checked) = (false, 0, false);
-        self.claim(others, RoomClaim { asker, room: ticket.room, name_is_code, tries, checked });
+        let (name_is_code, tries, checked, until) = (false, 0, false, None);
+        self.claim(others, RoomClaim { asker, room: ticket.room, name_is_code, tries, checked, until });
         Ok(())
     }
 

@@ -19,6 +19,8 @@ pub(super) struct RoomClaim {
     pub(super) tries: u8,
     /// The owner of the name was asked for a sign of life already.
     pub(super) checked: bool,
+    /// The registry does not know yet whether the room's name is free: it is asked until then.
+    pub(super) until: Option<Instant>,
 }
 
 /// A player wants to enter a room that is being looked for.
