@@ -24,6 +24,8 @@ const EXAMPLES: &str = "Examples:
                                                  two addresses: full NAT classification
   lobby_server --neighbour lobby2.example.org    the second address is another machine's, with the same key file
   lobby_server --public-address 203.0.113.5      behind a cloud's 1:1 NAT
+  lobby_server --registry redis://10.0.0.5:6379 --public-address 203.0.113.5
+                                                 one of several nodes
   lobby_server check                             will it serve, and what to open in a firewall
   lobby_server key                               the public key to pin in clients
   lobby_server key --new                         make the key before the first start, and print it
@@ -126,8 +128,9 @@ struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_tcp: bool,
-    /// Where rooms are known: memory.
-    #[arg(long, global = true)]
+    /// Where rooms are known: memory, or the Redis or Valkey that several servers share, as in redis://10.0.0.5:6379. Others
+    /// read a password from a command line: LOBBY_REGISTRY. [default: memory]
+    #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<String>,
     /// Whether players may play over this server: allow, only or never. [default: allow]

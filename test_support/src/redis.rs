@@ -94,14 +94,23 @@ impl Redis {
         answer.strip_suffix("+OK\r\n").map(String::from)
     }
 
-    /// Has it take new rooms at once, as one does that has run for long: it has lost nothing that nodes would tell it again.
-    /// Some node must have told it that it is there.
-    pub fn has_run_for_long(&self) {
+    /// Waits until so many nodes are there and have heard of each other, and has it take new rooms at once, as one does that
+    /// has run for long: it has lost nothing that nodes would tell it again.
+    pub fn has_run_for_long(&self, nodes: usize) {
         let end = Instant::now() + PATIENCE;
-        while self.ask(&["EXISTS", "bt:pulse"]).as_deref() != Some(":1\r\n") {
-            assert!(Instant::now() < end, "no node has told that it is there");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let wait_until = |what: &str, is: &dyn Fn() -> bool| {
+            while !is() {
+                assert!(Instant::now() < end, "{what}: not in time");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        wait_until("all nodes are there", &|| self.keys("bt:n:*").len() == nodes);
+        // Each of them tells it every second, and hears of the others then.
+        let told = || -> Vec<Option<String>> {
+            self.keys("bt:n:*").iter().map(|node| self.ask(&["HGET", node, "told"])).collect()
+        };
+        let before = told();
+        wait_until("all nodes have told it again", &|| told().iter().all(|told| !before.contains(told)));
         self.ask(&["HSET", "bt:pulse", "born", "0", "since", "0"]).expect("it answers");
     }
 

@@ -59,6 +59,8 @@ struct Now {
     matches: usize,
     relays: usize,
     tcp_connections: usize,
+    /// Nodes that share the registry; none where it is this server's own.
+    nodes: Option<u64>,
     matches_per_minute: f64,
     relay_bytes_per_s: f64,
     lag_ms: f64,
@@ -139,11 +141,7 @@ pub(super) fn status(status: &Status, seen: &Seen) -> String {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: status.uptime.as_secs(),
         key: printed(&status.public_key),
-        findings: status
-            .findings
-            .iter()
-            .map(|finding| ShownFinding { text: finding.to_string(), serious: finding.is_serious() })
-            .collect(),
+        findings: findings(status),
         now: now(status, seen),
         relay_cap,
         limits: limits(status, seen, relay_cap),
@@ -155,6 +153,21 @@ pub(super) fn status(status: &Status, seen: &Seen) -> String {
         games: games(&status.games),
     };
     json(&live)
+}
+
+/// Returns what is wrong, the worst first.
+fn findings(status: &Status) -> Vec<ShownFinding> {
+    let registry = (!status.registry.up).then(|| ShownFinding {
+        text: String::from(
+            "The registry that this node shares with others is not there, or does not take this node in: rooms can be neither \
+             opened nor found. The log says why. Running games go on.",
+        ),
+        serious: true,
+    });
+    let found = status.findings.iter();
+    let found =
+        found.map(|finding| ShownFinding { text: finding.to_string(), serious: finding.is_serious() });
+    registry.into_iter().chain(found).collect()
 }
 
 /// Tells the last hour, as JSON.
@@ -193,6 +206,7 @@ fn now(status: &Status, seen: &Seen) -> Now {
         matches: gauges.matches,
         relays: gauges.relays,
         tcp_connections: status.tcp_connections,
+        nodes: status.registry.shared.then_some(status.registry.nodes),
         matches_per_minute: mean(seen, |sample| sample.matches_per_minute),
         relay_bytes_per_s: relay_rate(seen),
         lag_ms: status.lag.as_secs_f64() * 1000.0,
@@ -355,6 +369,7 @@ mod tests {
             (PairOutcome::new(MatchOutcome::Direct, None, [NatKind::None; 2]).unwrap(), 2),
         ]
         .into();
+        shown.registry.up = false;
         shown.counters.limit(Refusal::RoomsFull);
         shown.timings.connect_direct.observe(Duration::from_millis(350));
         shown.timings.connect_direct.observe(Duration::from_secs(60));
@@ -366,6 +381,8 @@ mod tests {
             ..GameNumbers::default()
         });
         let json: serde_json::Value = serde_json::from_str(&status(&shown, &Seen::default())).unwrap();
+        assert!(json["findings"][0]["text"].as_str().unwrap().contains("registry"), "{json}");
+        assert_eq!(json["now"]["nodes"], serde_json::Value::Null, "it is no node");
         let first = &json["pairs"][0];
         assert_eq!(first["a"], "port-restricted cone");
         assert_eq!([&first["direct"], &first["relayed"], &first["failed"]], [9, 3, 1]);

@@ -78,6 +78,7 @@ function tiles(status) {
     tile("datagrams lost", now.kernel_drops === null ? "not told" : count(now.kernel_drops), now.kernel_drops_lately ? "bad" : "good"),
     tile("processor", now.cpu === null ? "not told" : percent(now.cpu, 1), now.cpu >= 0.9 ? "bad" : "good"),
     tile("memory", now.memory_bytes === null ? "not told" : bytes(now.memory_bytes)),
+    ...(now.nodes === null ? [] : [tile("nodes", count(now.nodes), now.nodes ? "good" : "bad")]),
   ];
   at("tiles").replaceChildren(...all);
 }
