@@ -37,7 +37,7 @@ pub struct ServerConfig {
     /// with others is over after this silence, if it is longer than `session_timeout`. Players wait as long for each
     /// other (`AgentConfig::away_timeout`).
     pub keep_seat: Duration,
-    /// There are so many sessions at the most, of which each takes about 2 kB (default 20,000). Each takes about 2 kB.
+    /// There are so many sessions at the most (default 20,000). Each takes about 1 kB.
     pub max_sessions: usize,
     /// One IPv4 address or IPv6 /64 has so many sessions at the most (default 256): a household or CGN has many players
     /// behind one. As with every limit per address, a /56 has twice as many and a /48 four times: one customer has all

@@ -16,7 +16,7 @@ const MAX_BINDS: usize = 16;
 /// So many games may be named.
 const MAX_GAMES: usize = 1024;
 /// So many connections or sessions may be allowed: a process of Linux can have about a million descriptors
-/// (`fs.nr_open` is 1,048,576), and a session takes about 2 kB.
+/// (`fs.nr_open` is 1,048,576), and a session takes about 1 kB.
 const MANY: RangeInclusive<u64> = 1..=1_000_000;
 /// Less than what systems give unasked helps nobody, and the kernel counts bytes in 31 bits, twice.
 const SOCKET_BUFFER: RangeInclusive<u64> = 64..=1_000_000;

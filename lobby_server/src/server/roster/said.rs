@@ -14,9 +14,11 @@ const FEW_GAMES: usize = 64;
 /// This is what a player has said of itself; its token is not kept.
 pub(crate) struct Said {
     game: Arc<str>,
-    name: Box<str>,
-    /// These are the addresses of its own interfaces, as a message has them: a fifth of what they take otherwise.
-    local: Box<[u8]>,
+    /// The name that others see, and behind it the addresses of its own interfaces as a message has them: one block of
+    /// memory, and a fifth of what the addresses take otherwise.
+    text: Box<[u8]>,
+    /// The name has so many bytes.
+    name_len: u16,
     /// The keys with other players are made from this X25519 key.
     pub(crate) ephemeral: [u8; 32],
     /// The game's own protocol has this number.
@@ -33,19 +35,22 @@ impl Said {
 
     /// Returns the name that others see.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        let name = self.text.get(..usize::from(self.name_len)).unwrap_or_default();
+        std::str::from_utf8(name).unwrap_or_default()
     }
 
     /// Returns the addresses of its own interfaces.
     pub(crate) fn local(&self) -> Vec<SocketAddr> {
-        codec::decode(&self.local).unwrap_or_default()
+        let local = self.text.get(usize::from(self.name_len)..).unwrap_or_default();
+        codec::decode(local).unwrap_or_default()
     }
 
     /// Takes the addresses of its own interfaces.
     pub(super) fn set_local(&mut self, mut local: Vec<SocketAddr>) {
         local.truncate(MAX_LOCAL_ADDRESSES);
         local.iter_mut().for_each(|address| *address = canonical(*address));
-        self.local = codec::encode(&local).unwrap_or_default().into();
+        let local = codec::encode(&local).unwrap_or_default();
+        self.text = [self.name().as_bytes(), &local].concat().into();
     }
 }
 
@@ -61,8 +66,10 @@ impl Games {
     /// Returns what is kept of a login.
     pub(super) fn keep(&mut self, login: Login) -> Said {
         let Login { game, game_protocol, name, token: _, ephemeral, local, relay_only } = login;
-        let (game, name) = (self.share(&game), name.into());
-        let mut said = Said { game, name, local: Box::default(), ephemeral, game_protocol, relay_only };
+        // Names have far fewer bytes: what is too long is no name.
+        let name_len = u16::try_from(name.len()).unwrap_or(0);
+        let (game, text) = (self.share(&game), name.into_bytes().into());
+        let mut said = Said { game, text, name_len, ephemeral, game_protocol, relay_only };
         said.set_local(local);
         said
     }
@@ -101,6 +108,11 @@ mod tests {
     fn what_is_kept_is_what_was_said() {
         let said = Games::default().keep(login("tag"));
         assert_eq!((said.game(), said.name(), said.local()), ("tag", "A", login("tag").local));
+        let mut said = said;
+        said.set_local(Vec::new());
+        assert_eq!((said.name(), said.local()), ("A", Vec::new()));
+        let named = Login { name: "Ägir".into(), ..login("tag") };
+        assert_eq!(Games::default().keep(named).name(), "Ägir");
     }
 
     #[test]
