@@ -24,9 +24,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::time::timeout;
 
+use crate::bans::BansFile;
 use crate::status::{Handle, STATUS_WAIT};
 use requests::Refused;
 
@@ -75,7 +76,8 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn start(path: &Path, handle: Handle) -> Result<Self, AdminError> {
+    /// `bans`: they are kept there.
+    pub(crate) fn start(path: &Path, handle: Handle, bans: Option<BansFile>) -> Result<Self, AdminError> {
         let error = |source| AdminError { path: path.into(), source };
         let listener = socket::listen(path).map_err(error)?;
         let runtime =
@@ -84,12 +86,13 @@ impl Admin {
             let _inside = runtime.enter();
             UnixListener::from_std(listener).map_err(error)?
         };
+        let served = Arc::new(Served { handle, bans: Mutex::new(bans) });
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("lobby_admin".into())
             .spawn(move || {
                 let places = Arc::new(Semaphore::new(AT_A_TIME as usize));
-                let accepting = runtime.spawn(accept(listener, handle, Arc::clone(&places)));
+                let accepting = runtime.spawn(accept(listener, served, Arc::clone(&places)));
                 runtime.block_on(async {
                     let _ = stopped.await;
                     accepting.abort();
@@ -112,14 +115,21 @@ impl Drop for Admin {
     }
 }
 
-async fn accept(listener: UnixListener, handle: Handle, places: Arc<Semaphore>) {
+/// This is what requests are about.
+struct Served {
+    handle: Handle,
+    /// Whoever changes them has this until they are written, so that what is written is the newest.
+    bans: Mutex<Option<BansFile>>,
+}
+
+async fn accept(listener: UnixListener, served: Arc<Served>, places: Arc<Semaphore>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let handle = handle.clone();
+                let served = Arc::clone(&served);
                 tokio::spawn(async move {
-                    serve(stream, handle).await;
+                    serve(stream, served).await;
                     drop(place);
                 });
             }
@@ -132,11 +142,11 @@ async fn accept(listener: UnixListener, handle: Handle, places: Arc<Semaphore>) 
 }
 
 /// Takes one request, gives one answer, and ends.
-async fn serve(stream: UnixStream, handle: Handle) {
+async fn serve(stream: UnixStream, served: Arc<Served>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let handle = handle.clone();
+        let served = Arc::clone(&served);
         async move {
-            let (status, body) = match answer(request, &handle).await {
+            let (status, body) = match answer(request, &served).await {
                 Ok(value) => (StatusCode::OK, value),
                 Err(Refused { status, text }) => (status, json!({ "error": text })),
             };
@@ -158,7 +168,7 @@ async fn serve(stream: UnixStream, handle: Handle) {
     }
 }
 
-async fn answer(request: Request<Incoming>, handle: &Handle) -> Result<Value, Refused> {
+async fn answer(request: Request<Incoming>, served: &Served) -> Result<Value, Refused> {
     let (head, body) = request.into_parts();
     if head.uri.path() == "/openapi.json" && head.method == Method::GET {
         return serde_json::from_str(OPENAPI).map_err(|error| Refused::bad(error.to_string()));
@@ -166,9 +176,24 @@ async fn answer(request: Request<Incoming>, handle: &Handle) -> Result<Value, Re
     let body = Limited::new(body, MAX_BODY).collect().await;
     let body = body.map_err(|_| Refused::bad(format!("a body has at most {MAX_BODY} bytes")))?.to_bytes();
     let asked = requests::Asked::read(&head.method, head.uri.path(), &body)?;
+    let changes_bans = asked.changes_bans();
+    let file = if changes_bans { Some(served.bans.lock().await) } else { None };
     let (reply, answered) = oneshot::channel();
-    handle.have(move |server, now| drop(reply.send(asked.carry_out(server, now))));
+    served.handle.have(move |server, now| {
+        let answer = asked.carry_out(server, now);
+        let bans = (changes_bans && answer.is_ok()).then(|| server.core().bans().clone());
+        drop(reply.send(answer.map(|answer| (answer, bans))));
+    });
     let silent =
         || Refused { status: StatusCode::SERVICE_UNAVAILABLE, text: "the server does not answer".into() };
-    timeout(STATUS_WAIT, answered).await.ok().and_then(Result::ok).unwrap_or_else(|| Err(silent()))
+    let answered = timeout(STATUS_WAIT, answered).await.ok().and_then(Result::ok);
+    let (answer, bans) = answered.unwrap_or_else(|| Err(silent()))?;
+    if let Some((file, bans)) = file.as_ref().and_then(|file| file.as_ref()).zip(bans) {
+        file.write(&bans).map_err(|error| {
+            tracing::error!(%error, "the bans cannot be kept");
+            let text = format!("it holds, but is forgotten when the server ends: the file of bans cannot be written ({error})");
+            Refused { status: StatusCode::INTERNAL_SERVER_ERROR, text }
+        })?;
+    }
+    Ok(answer)
 }

@@ -24,6 +24,30 @@ pub(crate) enum What {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// List who is banned.
+    Bans,
+    /// Keep a player, an address or a prefix out; who is here goes.
+    Ban {
+        /// A player's id, or the beginning of that of one who is here; an address, or a prefix as in 203.0.113.0/24.
+        whom: String,
+        /// Out of this game alone. [default: of all]
+        #[arg(long)]
+        game: Option<String>,
+        /// For so long, as in 90m, 12h, 7d or 4w. [default: for good]
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        for_s: Option<u64>,
+        /// What they read about it.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Lift a ban.
+    Unban {
+        /// As `bans` shows it.
+        whom: String,
+        /// For this game alone. [default: for all]
+        #[arg(long)]
+        game: Option<String>,
+    },
     /// Close a room.
     Close {
         /// The room's code, or its name where only one game has a room of it.
@@ -55,6 +79,17 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     Ok((key.into(), value.into()))
 }
 
+/// Reads a time, as in "12h".
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600), ('w', 7 * 24 * 3600)];
+    let read = units.into_iter().find_map(|(unit, length)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(length)
+    });
+    read.filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "write a number and its unit, as in 90m, 12h, 7d or 4w".into())
+}
+
 impl What {
     /// Asks the server at this socket, and returns what is to be printed.
     pub(crate) fn ask(self, socket: &Path, as_json: bool) -> Result<String, AskError> {
@@ -65,6 +100,12 @@ impl What {
             Self::Kick { player, reason } => {
                 ("/api/kick", Some(json!({ "player": player, "reason": reason })))
             }
+            Self::Bans => ("/api/bans", None),
+            Self::Ban { whom, game, for_s, reason } => {
+                let body = json!({ "whom": whom, "game": game, "for_s": for_s, "reason": reason });
+                ("/api/ban", Some(body))
+            }
+            Self::Unban { whom, game } => ("/api/unban", Some(json!({ "whom": whom, "game": game }))),
             Self::Close { room, reason } => ("/api/close", Some(json!({ "room": room, "reason": reason }))),
             Self::Announce { game: Some(game), text } => {
                 ("/api/announce", Some(json!({ "game": game, "text": text })))

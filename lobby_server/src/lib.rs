@@ -12,6 +12,7 @@
 mod addresses;
 #[cfg(unix)]
 pub mod admin;
+pub mod bans;
 mod bind;
 mod bind_error;
 mod budget;
@@ -71,8 +72,8 @@ pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
 pub use server::{
-    Counters, GameNumbers, Gauges, LinkTransmit, NeighbourState, NotOne, PlayerRow, Refusal, Refusals,
-    RoomRow, Server, ServerSocket, ServerSocketId, ServerTransmit, Timings,
+    BanError, BanRow, Banned, Counters, GameNumbers, Gauges, LinkTransmit, NeighbourState, NotOne, PlayerRow,
+    Refusal, Refusals, RoomRow, Server, ServerSocket, ServerSocketId, ServerTransmit, Timings,
 };
 pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, NeighbourTrouble, Surroundings};
@@ -83,3 +84,7 @@ pub use traversal_core::Identity;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/accounts.md")]
+struct AccountsDoctests;

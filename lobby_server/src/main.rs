@@ -289,7 +289,9 @@ fn bind(
     files::raise_limit(&settings);
     let identity = key::load_or_create(key_file)?;
     let usage_file = key_file.with_file_name("relay_usage.json");
-    Ok(LobbyServer::new(settings).identity(identity).log_losses(losses).usage_file(usage_file).bind()?)
+    let bans_file = key_file.with_file_name("bans.json");
+    let server = LobbyServer::new(settings).identity(identity).log_losses(losses);
+    Ok(server.usage_file(usage_file).bans_file(bans_file).bind()?)
 }
 
 /// The line that says where it is.

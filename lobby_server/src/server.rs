@@ -8,6 +8,7 @@
 //! itself to an instant that has passed is moved on by [`TICK`]. So a driver that calls it only when it is due never
 //! turns without progress.
 
+mod bans;
 mod context;
 mod counters;
 mod dispatch;
@@ -47,6 +48,7 @@ use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
 use crate::stun::{LONGEST_REQUEST, may_be};
 use crate::tokens::{Admission, NoVerdict, TokenCheck, TokenId, TokenQuestion, Tokens};
+pub use bans::{BanError, BanRow, Banned};
 use context::Context;
 pub use counters::{Counters, Gauges};
 pub use games::GameNumbers;

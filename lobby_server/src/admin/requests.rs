@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::check::chain;
 use crate::run::BoundServer;
-use crate::server::NotOne;
+use crate::server::{BanError, NotOne};
 
 /// A request was not carried out.
 #[derive(Debug)]
@@ -33,6 +33,17 @@ impl From<NotOne> for Refused {
     }
 }
 
+impl From<BanError> for Refused {
+    fn from(error: BanError) -> Self {
+        let status = match error {
+            BanError::None => StatusCode::NOT_FOUND,
+            BanError::TooMany(_) | BanError::NotWhom(_, NotOne::Several(_)) => StatusCode::CONFLICT,
+            BanError::NotWhom(..) | BanError::Game(_) => StatusCode::BAD_REQUEST,
+        };
+        Self { status, text: error.to_string() }
+    }
+}
+
 /// Somebody is to go.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +52,30 @@ pub(super) struct PutOut {
     player: String,
     #[serde(default)]
     reason: String,
+}
+
+/// Somebody is to stay out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bar {
+    /// A player's id, or the beginning of that of one who is here; an address, or a prefix.
+    whom: String,
+    /// Of this game; of all, where it is left out.
+    game: Option<String>,
+    /// For so many seconds; for good, where it is left out.
+    for_s: Option<u64>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Somebody may come again.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lift {
+    /// As the list of bans has it.
+    whom: String,
+    /// For this game; for all, where it is left out.
+    game: Option<String>,
 }
 
 /// A room is to be closed.
@@ -71,6 +106,9 @@ pub(super) enum Asked {
     Limits,
     SetLimits(Dict),
     PutOut(PutOut),
+    Bans,
+    Ban(Bar),
+    Unban(Lift),
     Close(Close),
     Announce(Announce),
     Drain,
@@ -88,6 +126,9 @@ impl Asked {
             ("GET", "/api/limits") => Ok(Self::Limits),
             ("POST", "/api/limits") => json(body).map(Self::SetLimits),
             ("POST", "/api/kick") => json(body).map(Self::PutOut),
+            ("GET", "/api/bans") => Ok(Self::Bans),
+            ("POST", "/api/ban") => json(body).map(Self::Ban),
+            ("POST", "/api/unban") => json(body).map(Self::Unban),
             ("POST", "/api/close") => json(body).map(Self::Close),
             ("POST", "/api/announce") => json(body).map(Self::Announce),
             ("POST", "/api/drain") => Ok(Self::Drain),
@@ -96,6 +137,11 @@ impl Asked {
                 text: "there is no such thing to ask; GET /openapi.json says what there is".into(),
             }),
         }
+    }
+
+    /// Returns whether the bans are others afterwards, and are to be kept.
+    pub(super) fn changes_bans(&self) -> bool {
+        matches!(self, Self::Ban(_) | Self::Unban(_))
     }
 
     /// Does it, in the server's own thread.
@@ -133,6 +179,18 @@ impl Asked {
                     "an operator has put a player out"
                 );
                 Ok(json!({ "kicked": row }))
+            }
+            Self::Bans => Ok(json!({ "bans": bound.core().ban_rows(now) })),
+            Self::Ban(Bar { whom, game, for_s, reason }) => {
+                let banned = bound.core().ban(now, &whom, game.as_deref(), for_s, &reason)?;
+                let (whom, put_out, ends) = (&banned.ban.whom, banned.put_out, banned.ban.ends.as_deref());
+                tracing::info!(whom, game, ends, reason, put_out, "an operator has made a ban");
+                Ok(json!({ "banned": banned }))
+            }
+            Self::Unban(Lift { whom, game }) => {
+                let lifted = bound.core().lift_ban(now, &whom, game.as_deref())?;
+                tracing::info!(whom, game, "an operator has lifted a ban");
+                Ok(json!({ "unbanned": lifted }))
             }
             Self::Close(Close { room, reason }) => {
                 let row = bound.core().close_room(now, &room, &reason)?;

@@ -13,6 +13,7 @@ use super::{BoundServer, WAKER, least_buffer};
 use crate::addresses::Addresses;
 #[cfg(unix)]
 use crate::admin::{Admin, AdminError};
+use crate::bans::{BansError, BansFile};
 use crate::bind::open_all;
 use crate::bind_error::BindError;
 use crate::check::chain;
@@ -50,6 +51,9 @@ pub enum StartError {
     #[cfg(unix)]
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The bans cannot be read: to go on would let in who is banned.
+    #[error(transparent)]
+    Bans(#[from] BansError),
     /// A key of the game's login service cannot be used.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
@@ -71,6 +75,7 @@ pub struct LobbyServer {
     token_check: Option<Box<dyn TokenCheck>>,
     log_losses: Losses,
     usage_file: Option<UsageFile>,
+    bans_file: Option<BansFile>,
 }
 
 impl std::fmt::Debug for LobbyServer {
@@ -116,7 +121,14 @@ impl TokenCheck for SharedToken {
 impl LobbyServer {
     /// Makes a server whose key is drawn at the start: for servers that a game brings along.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, identity: None, token_check: None, log_losses: Losses::default(), usage_file: None }
+        Self {
+            settings,
+            identity: None,
+            token_check: None,
+            log_losses: Losses::default(),
+            usage_file: None,
+            bans_file: None,
+        }
     }
 
     /// Gives the server the key that this user's lobby servers have by default ([`key::default_file`]), which is made if there is
@@ -163,6 +175,13 @@ impl LobbyServer {
         self
     }
 
+    /// Begins with the bans in this file, and keeps there what the operator makes of them. Where there is none nobody is banned.
+    #[must_use]
+    pub fn bans_file(mut self, file: PathBuf) -> Self {
+        self.bans_file = Some(BansFile::new(file));
+        self
+    }
+
     /// Opens the sockets; [`BoundServer::run`] serves them.
     ///
     /// # Errors
@@ -175,6 +194,9 @@ impl LobbyServer {
         };
         let seed = key::entropy()?;
         let own_check = token_check(&self.settings)?;
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
+        let now_s = since.map_or(0, |since| since.as_secs());
+        let bans = self.bans_file.as_ref().map(|file| file.read(now_s)).transpose()?;
         let (mut sockets, listeners) = open_all(&self.settings)?;
         let resolver = self.settings.resolver()?;
         let mut link = link::Sockets::open(&self.settings, sockets.iter().map(|bound| &bound.about))?;
@@ -195,7 +217,8 @@ impl LobbyServer {
         #[cfg(unix)]
         let admin = self.settings.admin_socket.as_deref();
         #[cfg(unix)]
-        let admin = admin.map(|path| Admin::start(path, handle.clone())).transpose()?;
+        let admin =
+            admin.map(|path| Admin::start(path, handle.clone(), self.bans_file.clone())).transpose()?;
         let about = sockets.iter().map(|bound| bound.about);
         let about = about.chain(listeners.iter().map(|listener| listener.about)).collect();
         let tcp = listeners.iter().map(|listener| listener.about.local).collect();
@@ -214,6 +237,7 @@ impl LobbyServer {
         if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             server.set_time_of_day(Instant::now(), since.as_secs());
         }
+        server.set_bans(bans.unwrap_or_default());
         if let Some(file) = &self.usage_file {
             server.restore_relay_usage(&file.read());
         }

@@ -29,7 +29,7 @@ pub enum NotOne {
 }
 
 /// Returns the only one that is meant.
-fn only<T>(all: Vec<T>, is_meant: impl Fn(&T) -> bool) -> Result<T, NotOne> {
+pub(super) fn only<T>(all: Vec<T>, is_meant: impl Fn(&T) -> bool) -> Result<T, NotOne> {
     let mut meant: Vec<T> = all.into_iter().filter(is_meant).collect();
     match (meant.pop(), meant.len()) {
         (None, _) => Err(NotOne::None),

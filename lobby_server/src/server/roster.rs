@@ -32,6 +32,7 @@ use super::context::Context;
 use super::games::GameSlot;
 use super::sockets::ServerSocketId;
 use super::timers::Timer;
+use crate::bans::Bans;
 use crate::census::Census;
 use crate::config::ServerConfig;
 use crate::ids::SessionId;
@@ -48,6 +49,9 @@ use tokens::AskedTokens;
 /// in its turn. With it no address gets more than 200 kB a second, whoever pretends to be there.
 const HELLO_TURNS: Rate = Rate::new(2048.0, 2048.0);
 
+/// Players at an address that is banned hear why at this rate; what else comes from there costs nothing.
+const BANNED_RATE: Rate = Rate::new(0.2, 5.0);
+
 /// Who was heard within this comes before who was not: members keep alive every 4 s.
 const FRESH: Duration = Duration::from_secs(6);
 
@@ -60,6 +64,10 @@ pub(super) struct Roster {
     handshake: ServerHandshake,
     tokens: Tokens,
     asked: AskedTokens,
+    /// These may not log in.
+    pub(super) bans: Bans,
+    /// Limits the logins from addresses that are banned: each of them is told why, and a handshake is dear.
+    banned_limit: PrefixLimiter,
     /// They are large, and the nodes of a tree are a third empty.
     sessions: BTreeMap<SessionId, Box<Client>>,
     players: BTreeMap<PlayerId, Player>,
@@ -97,6 +105,8 @@ impl Roster {
             handshake: ServerHandshake::new(identity, keys.cookie, now),
             tokens: Tokens::Nobody,
             asked: AskedTokens::default(),
+            bans: Bans::default(),
+            banned_limit: limit(BANNED_RATE),
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
             census: Census::default(),

@@ -1,6 +1,7 @@
 //! The core against players made of the wire layer.
 
 mod amplification;
+mod bans;
 mod faults;
 mod gathering;
 mod guessing;

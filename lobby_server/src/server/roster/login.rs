@@ -134,6 +134,12 @@ impl Roster {
             cx.counters.limit(Refusal::LoginRate);
             return;
         }
+        if self.bans.has_address(cx.calendar(), route.peer.ip())
+            && !self.banned_limit.allow(route.peer.ip(), now)
+        {
+            cx.counters.limit(Refusal::LoginBanned);
+            return;
+        }
         self.handshakes = true;
         let handled =
             self.handshake.handle_init(now, (route.peer, cx.is_stream(route)), datagram, &mut cx.rng);
@@ -232,6 +238,10 @@ impl Roster {
         if let Err(error) = text::GAME.check(&login.game) {
             return malformed(error.to_string());
         }
+        let now_s = cx.calendar();
+        if let Some(ban) = self.bans.find(now_s, pending.player, route.peer.ip(), &login.game) {
+            return Some(ban.refusal(now_s));
+        }
         if !cx.config.games.is_empty() && !cx.config.games.contains(&login.game) {
             return Some(LoginRefusal::UnknownGame { game: login.game.clone() });
         }
@@ -328,7 +338,10 @@ impl Roster {
         }
         let token = client.busy(now).half_open.take().map(|half_open| half_open.token).unwrap_or_default();
         let (name, address) = (String::from(client.login.name()), client.route.peer.ip());
+        let now_s = cx.calendar();
+        let banned = self.bans.find(now_s, player, address, &game).map(|ban| ban.refusal(now_s).to_string());
         let refused = match &self.tokens {
+            _ if banned.is_some() => banned,
             Tokens::AtOnce(check) => {
                 let about = TokenLogin { game: &game, player, name: &name, address, token: &token };
                 check.spend(&about).err()

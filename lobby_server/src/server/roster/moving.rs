@@ -160,6 +160,11 @@ impl Roster {
             return None;
         }
         let client = self.sessions.get_mut(&id)?;
+        if self.bans.find(cx.calendar(), client.player, route.peer.ip(), client.login.game()).is_some() {
+            // It stays where it was, too; its next login tells it why.
+            cx.counters.limit(Refusal::LoginBanned);
+            return None;
+        }
         let (former, player) = (client.route, client.player);
         let old = former.peer;
         client.route = route;
