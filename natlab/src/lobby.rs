@@ -109,14 +109,12 @@ impl Lobby {
         }));
         // Its identity stays the same over restarts, its randomness need not.
         let server = Server::new(config, Identity::from_secret(KEY), seed, sockets, now);
-        Self {
-            server,
-            registry: MemoryRegistry::new(),
-            beat: None,
-            cut_off: false,
-            outputs: VecDeque::new(),
-            link: None,
-        }
+        Self::alone(server)
+    }
+
+    fn alone(server: Server) -> Self {
+        let (registry, outputs) = (MemoryRegistry::new(), VecDeque::new());
+        Self { server, registry, beat: None, cut_off: false, outputs, link: None }
     }
 
     /// Makes one of several nodes, from 1 on, which share this registry. Its number in the registry is `incarnation`: a node
@@ -154,14 +152,7 @@ impl Lobby {
         let server = Server::new(config, Identity::from_secret(key), seed, sockets, now);
         let addresses = vec![SocketAddr::new(first, PORTS[0])];
         let site = NodeSite { node: incarnation, addresses, players: 0, draining: false };
-        let mut lobby = Self {
-            server,
-            registry,
-            beat: Some((site, now)),
-            cut_off: false,
-            outputs: VecDeque::new(),
-            link: None,
-        };
+        let mut lobby = Self { registry, beat: Some((site, now)), ..Self::alone(server) };
         lobby.tell_registry(now);
         lobby
     }
@@ -195,14 +186,7 @@ impl Lobby {
         let mut server = Server::new(config, Identity::from_secret(KEY), seed, sockets, now);
         let players = vec![other[0], SocketAddr::new(ADDRESSES_V6[1 - machine], PORTS[0])];
         server.set_neighbour(now, NeighbourPlaces { players, links: vec![other[link]] });
-        Self {
-            server,
-            registry: MemoryRegistry::new(),
-            beat: None,
-            cut_off: false,
-            outputs: VecDeque::new(),
-            link: Some(link as u32),
-        }
+        Self { link: Some(link as u32), ..Self::alone(server) }
     }
 
     /// Returns the core of the lobby server, to be asked or changed by a test.

@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use natlab::link::{Link, Way};
-use natlab::nat::{NatConfig, NatSpec};
+use natlab::nat::{NatConfig, NatSpec, Proto};
 use natlab::scenario::{Draw, JoinMoment, PairWorld, PairWorldSettings, Worlds};
 use traversal_core::config::Detect;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile};
+use traversal_core::{Command, Event, MappingProtocol, PortMapping, PortMappingState};
 
 fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain
@@ -178,4 +180,53 @@ fn a_neighbour_that_comes_in_the_middle_of_a_classification_makes_nobody_surer_t
             assert_eq!(nat.confidence, Confidence::Reduced, "{after_ms} ms: {nat:?}");
         }
     }
+}
+
+/// Returns how it stands with the port that the left player's router is said to forward, which is the one that the server sees
+/// it at, once it has logged in at these servers one after the other.
+fn forwarded(logins: &[&[SocketAddr]], forwards: bool, seconds: u64) -> PortMappingState {
+    let mut pair = PairWorld::new(settings(800, "restricted", "none"));
+    let left = pair.left;
+    for names in logins {
+        let names = names.to_vec();
+        pair.act(left, |player, now| player.command(now, Command::Connect(names)));
+        assert!(pair.wait(Duration::from_secs(5), |pair| pair.player(left).is_online()));
+        run(&mut pair, 5);
+    }
+    let local = pair.world.local(left, 0).unwrap();
+    if forwards {
+        let nat = pair.left_nats[0];
+        pair.world.nat_mut(nat).forward_port(Proto::Udp, local.port(), local);
+    }
+    let mapping =
+        PortMapping { protocol: MappingProtocol::Upnp, external_ip: None, external_port: local.port() };
+    pair.act(left, |player, now| player.command(now, Command::PortMapping(Ok(mapping))));
+    run(&mut pair, seconds);
+    let events = pair.player(left).events.iter().rev();
+    events
+        .filter_map(|(_, event)| match event {
+            Event::PortMapping(state) => Some(*state),
+            _ => None,
+        })
+        .next()
+        .unwrap_or_default()
+}
+
+/// The trap of a neighbour: the NAT lets in what comes from where the game's socket has sent to, forwarded or not.
+#[test]
+fn a_neighbour_that_the_player_has_sent_to_proves_no_forwarded_port() {
+    let [a, b] = [0, 1].map(|machine| natlab::lobby::sockets_of(machine)[0]);
+    let both = &[a, b][..];
+    // Both names are known, and one of them was asked.
+    assert!(matches!(forwarded(&[both], true, 10), PortMappingState::Verified { .. }));
+    assert!(matches!(forwarded(&[both], false, 10), PortMappingState::Unreachable(_)));
+    // It was logged in at the neighbour a moment ago.
+    for forwards in [true, false] {
+        assert!(
+            matches!(forwarded(&[&[b], &[a]], forwards, 250), PortMappingState::Unproven(_)),
+            "{forwards}"
+        );
+    }
+    // Then the NAT has forgotten it, and the port is tried.
+    assert!(matches!(forwarded(&[&[b], &[a]], true, 320), PortMappingState::Verified { .. }));
 }

@@ -1,6 +1,7 @@
 //! The link to the lobby server: login, keepalive, loss, and login again (M23, M28, M31). By UDP, and over a TCP
 //! stream where UDP does not get through.
 
+mod contacted;
 mod ends;
 mod family;
 mod nodes;
@@ -28,6 +29,7 @@ use crate::way::Way;
 use crate::wire::Kind;
 use crate::wire::message::{Farewell, Frame, Login, ToPlayer, ToServer};
 use crate::wire::port_report::PortReport;
+pub(crate) use contacted::Contacted;
 use nodes::Nodes;
 pub(crate) use online::{MatchUse, Online};
 use shaking::Shaking;
@@ -41,6 +43,7 @@ pub(crate) struct ServerLink {
     targets: Vec<SocketAddr>,
     /// These are other nodes of the servers.
     nodes: Nodes,
+    contacted: Contacted,
     /// This is what is known of the servers' keys, where none is pinned (trust on first use).
     known: Vec<KnownServer>,
     /// This is the key that the server had at addresses of which nothing is known.
@@ -131,6 +134,7 @@ impl ServerLink {
             servers: Vec::new(),
             targets: Vec::new(),
             nodes: Nodes::default(),
+            contacted: Contacted::default(),
             known: Vec::new(),
             first_key: None,
             state: State::Idle,
@@ -198,6 +202,11 @@ impl ServerLink {
             State::Shaking(shaking) if shaking.is_answered() => Some(shaking.deadline),
             _ => None,
         }
+    }
+
+    /// Returns which servers the game's socket has sent to.
+    pub(crate) fn contacted(&self) -> &Contacted {
+        &self.contacted
     }
 
     /// Returns the way to the server, while logged in.
@@ -352,7 +361,7 @@ impl ServerLink {
         match (&mut self.state, state) {
             (State::Shaking(shaking), StreamState::Open) => {
                 shaking.stream_open(env, to);
-                shaking.handle_timeout(env, &self.targets, &mut self.stream);
+                shaking.handle_timeout(env, &self.targets, &mut self.stream, &mut self.contacted);
             }
             (State::Shaking(shaking), StreamState::Closed) => shaking.stream_closed(env.now),
             (State::Online(online), StreamState::Open) if online.wants_stream() => {
@@ -392,7 +401,7 @@ impl ServerLink {
                 if shaking.deadline <= env.now {
                     self.timed_out(env);
                 } else {
-                    shaking.handle_timeout(env, &self.targets, &mut self.stream);
+                    shaking.handle_timeout(env, &self.targets, &mut self.stream, &mut self.contacted);
                 }
                 None
             }
@@ -423,6 +432,9 @@ impl ServerLink {
         if let State::Online(online) = &mut self.state {
             let Way { socket, remote: server } = online.uplink();
             while let Some(datagram) = online.session.poll_datagram() {
+                if socket != SocketId::STREAM {
+                    self.contacted.note(env.now, server.ip());
+                }
                 env.transmit(socket, server, datagram);
             }
         }

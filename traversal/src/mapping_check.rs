@@ -12,9 +12,9 @@ use crate::address::{Scope, scope};
 use crate::api::{Event, SocketId};
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
-use crate::login::Online;
+use crate::login::{Contacted, Online};
 use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
-use crate::timer::due;
+use crate::timer::{due, earliest};
 use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
 
 /// One check sends so many probes at the most. Each loss costs little, and with a tenth of the packets lost each way
@@ -32,13 +32,12 @@ pub(crate) struct MappingCheck {
     granted: Option<PortMapping>,
     state: PortMappingState,
     probing: Option<Probing>,
+    /// It cannot be tried now, since this socket has sent to the address that would prove it; then it can.
+    again: Option<Instant>,
     /// This says where the server saw this player when the check began.
     public: Option<SocketAddr>,
     /// The server tells others of it, or will: it must hear when that is over.
     told: bool,
-    /// The game's socket has sent to these addresses as a lobby server's: what comes from there proves nothing, since
-    /// the NAT may let it in as an answer.
-    contacted: BTreeSet<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +50,6 @@ impl MappingCheck {
     /// Returns whether the port is proven, and so counts.
     pub(crate) fn is_verified(&self) -> bool {
         matches!(self.state, PortMappingState::Verified { .. })
-    }
-
-    /// The game's socket will send to these.
-    pub(crate) fn contact(&mut self, servers: &[SocketAddr]) {
-        self.contacted.extend(servers.iter().map(SocketAddr::ip));
     }
 
     /// Takes what the driver has from the router; it comes again after each renewal.
@@ -114,17 +108,28 @@ impl MappingCheck {
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>) {
+        self.again = None;
         let Some(mapping) = self.granted else { return };
         if cx.config.relay == RelayPolicy::Only {
             // Nobody is ever told an address of this player.
             return self.fail(cx, PortMappingState::None(NoPortMapping::NotNeeded));
         }
+        let contacted = cx.link.contacted().lately(cx.now);
         let Some(online) = cx.link.online() else {
             return self.enter(cx, PortMappingState::Checking(mapping));
         };
         self.public = Some(online.public);
-        match judge(cx.env.local, online, mapping, &self.contacted) {
-            Some(state) => self.fail(cx, state),
+        match judge(cx.env.local, online, mapping, &contacted) {
+            Some(state) => {
+                let elsewhere = |target: &SocketAddr| target.ip() != online.server.ip();
+                if matches!(state, PortMappingState::Unproven(_))
+                    && online.public.is_ipv4()
+                    && online.welcome.probe_targets.iter().any(elsewhere)
+                {
+                    self.again = Some(cx.now + Contacted::KEPT);
+                }
+                self.fail(cx, state);
+            }
             None => {
                 self.probing = Some(Probing { tries: 0, next: cx.now });
                 self.enter(cx, PortMappingState::Checking(mapping));
@@ -138,10 +143,11 @@ impl MappingCheck {
         if self.probing.is_none() {
             return;
         }
+        let contacted = cx.link.contacted().lately(cx.now);
         let Some(online) = cx.link.online() else { return };
         let proves = from.ip() != online.server.ip()
             && online.welcome.probe_targets.contains(&from)
-            && !(self.contacted.contains(&from.ip()) && online.public.port() == mapping.external_port);
+            && !(contacted.contains(&from.ip()) && online.public.port() == mapping.external_port);
         if proves {
             self.probing = None;
             self.told = true;
@@ -175,6 +181,9 @@ impl MappingCheck {
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        if due(self.again, cx.now) {
+            self.begin(cx);
+        }
         let (Some(mapping), Some(probing)) = (self.granted, self.probing) else { return };
         if !due(Some(probing.next), cx.now) {
             return;
@@ -194,7 +203,7 @@ impl MappingCheck {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.probing.map(|probing| probing.next)
+        earliest(self.probing.map(|probing| probing.next), self.again)
     }
 }
 

@@ -91,7 +91,7 @@ pub enum PortMappingState {
     },
     /// It does not lead here: another NAT stands before the router, or a firewall.
     Unreachable(PortMapping),
-    /// This server cannot tell, having only one address that this socket has not sent to. So it does not count.
+    /// This server cannot tell, having no address beside its first that this socket has not sent to within five minutes. So it does not count.
     Unproven(PortMapping),
 }
 

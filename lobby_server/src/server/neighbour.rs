@@ -189,7 +189,7 @@ impl Neighbour {
             pinged: None,
             second: None,
             missed: 0,
-            heard: Heard::new(now),
+            heard: Heard::new(),
             emit_limit: PrefixLimiter::new(EMIT_RATE, limiter, now),
             forward_limit: PrefixLimiter::new(FORWARD_RATE, limiter, now),
             totals: [Bucket::full(LINK_RATE, now); 2],

@@ -16,7 +16,6 @@ impl Agent {
             Command::Connect(servers) => self.connect(now, servers),
             Command::ServersMoved(servers) => {
                 let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
-                self.mapping.contact(&servers);
                 let cx = &mut self.shared.cx(now);
                 cx.link.servers_moved(&mut cx.env, servers);
             }
@@ -72,7 +71,6 @@ impl Agent {
         let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
         self.leave_room(now, "left");
         self.log_out(now);
-        self.mapping.contact(&servers);
         let cx = &mut self.shared.cx(now);
         cx.link.connect(&mut cx.env, servers);
     }

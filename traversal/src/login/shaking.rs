@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::contacted::Contacted;
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyError, SocketId};
@@ -248,9 +249,16 @@ impl Shaking {
     }
 
     /// Sends what is due, and connects the stream when its time has come.
-    pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>, servers: &[SocketAddr], stream: &mut Stream) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        env: &mut Env<'_>,
+        servers: &[SocketAddr],
+        stream: &mut Stream,
+        contacted: &mut Contacted,
+    ) {
         if self.udp.next <= env.now {
             for (to, datagram) in self.udp.datagrams(env.now) {
+                contacted.note(env.now, to.ip());
                 env.transmit_main(to, datagram);
             }
         }

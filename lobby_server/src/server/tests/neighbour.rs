@@ -371,7 +371,7 @@ fn the_neighbour_proves_no_forwarded_port_to_who_has_sent_to_it_from_there() {
     );
     assert_eq!(two.other.counters().refusals.of(crate::server::Refusal::NeighbourHeard), 1);
     two.world.kill(player);
-    two.pass(601);
+    two.pass(301);
     let player = two.world.player(2, "203.0.113.1:4000");
     assert_eq!(ask(&mut two, player, 4000), [(1, at("203.0.113.1:4000"))], "no NAT keeps a mapping so long");
 }
