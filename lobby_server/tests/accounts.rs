@@ -1,5 +1,6 @@
 //! Tickets of a login service, as docs/accounts.md has them made, at the built program.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![cfg(unix)] // signals, and the operator's socket; `tickets/tests.rs` is for all systems
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,7 +58,6 @@ fn example(language: &str) -> String {
     rest.split_once("```").unwrap().0.into()
 }
 
-#[cfg(unix)]
 #[test]
 fn a_ticket_of_the_guides_python_lets_in_and_its_player_goes_by_the_name_in_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -124,7 +124,6 @@ fn a_ticket_that_expires_ends_new_logins_and_no_running_session() {
     assert!(player.ping(), "who is in stays");
 }
 
-#[cfg(unix)]
 #[test]
 fn keys_change_while_it_serves_and_a_broken_one_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
