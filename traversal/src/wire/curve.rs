@@ -60,19 +60,22 @@ impl std::fmt::Display for Implementation {
 
 /// Returns the public half of a key.
 pub(crate) fn public_key(secret: &[u8; 32]) -> [u8; 32] {
+    let make = || Implementation::here().public_key(secret);
     #[cfg(fuzzing)]
-    return memo::multiply(*secret, x25519_dalek::X25519_BASEPOINT_BYTES);
-    #[cfg(not(fuzzing))]
-    Implementation::here().public_key(secret)
+    let make = || memo::remembered(secret, &x25519_dalek::X25519_BASEPOINT_BYTES, make);
+    make()
 }
 
 /// Returns what the holder of `secret` and the owner of the public key `other` have in common; none when that key contributes
 /// nothing (RFC 7748 section 6.1: an all-zero result).
 pub fn shared_secret(secret: &[u8; 32], other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    let make = || Implementation::here().shared_secret(secret, other);
     #[cfg(fuzzing)]
-    return Some(Zeroizing::new(memo::multiply(*secret, *other))).filter(|shared| **shared != [0; 32]);
-    #[cfg(not(fuzzing))]
-    Implementation::here().shared_secret(secret, other)
+    let make = || {
+        let shared = memo::remembered(secret, other, || make().map_or([0; 32], |shared| *shared));
+        Some(Zeroizing::new(shared)).filter(|shared| **shared != [0; 32])
+    };
+    make()
 }
 
 #[cfg(all(feature = "assembly", target_arch = "x86_64"))]

@@ -6,8 +6,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use x25519_dalek::x25519;
-
 /// So many results are remembered; then all are forgotten.
 const MOST: usize = 4096;
 
@@ -15,11 +13,12 @@ thread_local! {
     static KNOWN: RefCell<HashMap<([u8; 32], [u8; 32]), [u8; 32]>> = RefCell::default();
 }
 
-pub(super) fn multiply(secret: [u8; 32], point: [u8; 32]) -> [u8; 32] {
+/// Returns what was made of this secret and this point before, or makes it now.
+pub(super) fn remembered(secret: &[u8; 32], point: &[u8; 32], make: impl FnOnce() -> [u8; 32]) -> [u8; 32] {
     KNOWN.with_borrow_mut(|known| {
         if known.len() >= MOST {
             known.clear();
         }
-        *known.entry((secret, point)).or_insert_with(|| x25519(secret, point))
+        *known.entry((*secret, *point)).or_insert_with(make)
     })
 }
