@@ -264,7 +264,10 @@ fn logins(all: &mut Samples) {
         TicketFault::OtherGame,
         TicketFault::OtherPlayer,
     ];
-    faults.into_iter().for_each(|fault| all.put(LoginRefusal::Ticket { fault }));
+    for fault in faults {
+        all.put(LoginRefusal::Ticket { fault: fault.clone() });
+        all.put(fault);
+    }
     all.put(LoginRefusal::Banned { reason: "cheats".into(), left_s: Some(3600) });
     all.put(LoginRefusal::Banned { reason: String::new(), left_s: None });
 }
