@@ -344,7 +344,8 @@ impl ServerLink {
             relay_only,
         };
         self.targets = self.nodes.targets(env, &self.servers);
-        let shaking = Shaking::new(env, &self.targets, login, ephemeral, self.blocked);
+        let mut shaking = Shaking::new(env, &self.targets, login, ephemeral, self.blocked);
+        shaking.deadline = env.now + self.nodes.patience(env.config.login_timeout);
         self.state = State::Shaking(Box::new(shaking));
         self.handle_timeout(env, env.config.keepalive);
     }

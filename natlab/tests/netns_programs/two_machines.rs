@@ -59,7 +59,7 @@ fn players_of_two_nodes_meet_behind_nats_and_play_on_while_redis_is_restarted() 
         let logs = std::env::temp_dir().join(format!("two_nodes-{}-{left}-{path}", std::process::id()));
         let nodes = ["--two-lobbies", "--registry", &url, "--log-dir", logs.to_str().unwrap()];
         let nats = [&["--left", left, "--right", right][..], &nodes].concat();
-        let restart = restart_when(redis, logs.join("join.out"), "\"connected\"");
+        let restart = restart_when(redis, logs.join("join.out"), "\"game_connected\"");
         let report = run(&nats, &[&["--for", "6"], relay].concat());
         let (_redis, restarted) = restart.join().unwrap();
         let Some(report) = report else { return };
@@ -70,7 +70,7 @@ fn players_of_two_nodes_meet_behind_nats_and_play_on_while_redis_is_restarted() 
             "{left} and {right}: {report}"
         );
         let sent = fs::read_to_string(logs.join("join.out")).unwrap();
-        assert!(sent.contains("\"message\""), "{sent}");
+        assert!(sent.contains("\"game_message\""), "{sent}");
         fs::remove_dir_all(&logs).unwrap();
     }
 }

@@ -15,6 +15,10 @@ const HOPS: usize = 4;
 /// See [`HOPS`].
 const HOPS_WITHIN: Duration = Duration::from_secs(10);
 
+/// A node that the player was sent to has to begin to answer within this, which is longer than the longest usual round trip
+/// (1.2 s): it may have died a moment ago, and then the player is better off where it came from.
+const BEGINS_WITHIN: Duration = Duration::from_millis(2500);
+
 /// This is what a player knows of the other nodes of its servers.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
@@ -54,6 +58,11 @@ impl Nodes {
     /// Returns the key that a node at this address has to have, where the game has pinned none.
     pub(super) fn key_at(&self, server: SocketAddr) -> Option<[u8; 32]> {
         self.key.filter(|_| self.sent_to.contains(&server) || self.others.contains(&server))
+    }
+
+    /// Returns how long a login may take until the server begins to answer, which is usually this.
+    pub(super) fn patience(&self, usual: Duration) -> Duration {
+        if self.sent_to.is_empty() { usual } else { usual.min(BEGINS_WITHIN) }
     }
 
     /// Notes that the player is logged in, or that the node that it was sent to does not answer. Returns whether it was sent.
