@@ -252,7 +252,7 @@ impl Drop for Traffic {
 
 fn look_at(browser: &str, server: &Running) {
     let between = Between::new(server.http(), None);
-    let look = Look { size: (1280, 900), dark: false, for_ms: 5000, shot: None };
+    let look = Look { size: (1280, 900), dark: false, for_ms: 8000, shot: None };
     // One more player comes when the page has shown the others.
     let (document, console) = std::thread::scope(|scope| {
         scope.spawn(|| {
