@@ -265,7 +265,7 @@ fn logins(all: &mut Samples) {
         TicketFault::OtherPlayer,
     ];
     for fault in faults {
-        all.put(LoginRefusal::Ticket { fault: fault.clone() });
+        all.put(LoginRefusal::Ticket { fault });
         all.put(fault);
     }
     all.put(LoginRefusal::Banned { reason: "cheats".into(), left_s: Some(3600) });
