@@ -4,39 +4,25 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use lobby_server::admin::client::ask;
 use serde_json::{Value, json};
-use test_support::server::{Player, Running, program};
-use traversal_core::Identity;
-use traversal_core::id::PlayerId;
+use test_support::server::{Operated, Player, player_id, program};
 use traversal_core::wire::message::{Farewell, Frame, Request, RequestError, RoomEnd, RoomOptions, ToPlayer};
 
 /// The log has each line by then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Lobby {
-    running: Running,
-    directory: tempfile::TempDir,
-}
+struct Lobby(Operated);
 
 impl Lobby {
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("admin.sock");
-        let flags = ["--bind", "127.0.0.1:0", "--no-http", "--admin-socket", socket.to_str().unwrap()];
-        Self { running: Running::start(directory.path(), &flags), directory }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("admin.sock")
+        Self(Operated::start())
     }
 
     fn player(&self, seed: u8) -> Player {
-        let mut player = Player::log_in(self.running.address(), seed, b"").unwrap();
+        let mut player = Player::log_in(self.0.running.address(), seed, b"").unwrap();
         assert!(player.ping());
         player
     }
@@ -48,24 +34,15 @@ impl Lobby {
         host
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        let socket = self.socket();
-        program()
-            .args(["admin", "--admin-socket", socket.to_str().unwrap()])
-            .args(arguments)
-            .output()
-            .unwrap()
-    }
-
     /// Asks, and returns what is printed.
     fn admin(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        let output = self.0.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        let output = self.0.run(arguments);
         assert_eq!(output.status.code(), Some(1));
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(error.lines().count(), 1, "{error}");
@@ -75,7 +52,7 @@ impl Lobby {
     /// Reads the log until this is in it.
     fn log_has(&mut self, part: &str) {
         let (found, wait) = std::sync::mpsc::channel();
-        let mut log = BufReader::new(self.running.child.stderr.take().unwrap());
+        let mut log = BufReader::new(self.0.running.child.stderr.take().unwrap());
         let wanted = part.to_owned();
         std::thread::spawn(move || {
             let mut line = String::new();
@@ -88,11 +65,6 @@ impl Lobby {
         });
         wait.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no \"{part}\" in the log"));
     }
-}
-
-/// The id of the player whose keys are made of `seed`.
-fn id(seed: u8) -> String {
-    PlayerId::from_public_key(&Identity::from_secret([seed; 32]).public_key()).to_string()
 }
 
 #[test]
@@ -110,11 +82,11 @@ fn players_and_rooms_are_listed() {
     );
     let players: Value = serde_json::from_str(&lobby.admin(&["players", "--json"])).unwrap();
     let rows = players["players"].as_array().unwrap();
-    let row = |seed: u8| rows.iter().find(|row| row["player"] == id(seed)).unwrap();
+    let row = |seed: u8| rows.iter().find(|row| row["player"] == player_id(seed)).unwrap();
     assert_eq!((rows.len(), &row(1)["room"], &row(2)["room"]), (2, &room["code"], &Value::Null));
     assert!(row(2)["address"].as_str().unwrap().starts_with("127.0.0.1:"));
     let table = lobby.admin(&["players"]);
-    assert!(table.lines().count() == 3 && table.contains(&id(1)), "{table}");
+    assert!(table.lines().count() == 3 && table.contains(&player_id(1)), "{table}");
     let status = lobby.admin(&["status"]);
     assert!(status.contains("players = 2\n") && status.contains("takes_players = true\n"), "{status}");
 }
@@ -123,11 +95,11 @@ fn players_and_rooms_are_listed() {
 fn who_is_kicked_is_told_why_and_others_stay() {
     let mut lobby = Lobby::start();
     let (mut one, mut other) = (lobby.player(1), lobby.player(2));
-    lobby.admin(&["kick", &id(1)[..8], "--reason", "cheats"]);
+    lobby.admin(&["kick", &player_id(1)[..8], "--reason", "cheats"]);
     let told = |frame: &Frame<ToPlayer>| matches!(frame, Frame::Goodbye { why: Farewell::PutOut, reason } if reason == "cheats");
     assert!(one.wait_for(told));
     assert!(other.ping());
-    assert!(lobby.refused(&["kick", &id(1)]).contains("none of this name"));
+    assert!(lobby.refused(&["kick", &player_id(1)]).contains("none of this name"));
     assert!(lobby.refused(&["kick", "no such id"]).contains("none of this name"));
     let _third = lobby.player(3);
     assert!(lobby.refused(&["kick", ""]).contains("there are 2"));
@@ -176,7 +148,7 @@ fn limits_are_shown_and_changed() {
     let _player = lobby.player(1);
     let now = lobby.admin(&["limits", "max_sessions=1", "stun=no"]);
     assert!(now.contains("max_sessions = 1\n") && now.contains("stun = false\n"), "{now}");
-    let error = Player::log_in(lobby.running.address(), 2, b"").err().unwrap();
+    let error = Player::log_in(lobby.0.running.address(), 2, b"").err().unwrap();
     assert!(error.contains("full"), "{error}");
     assert!(lobby.refused(&["limits", "max_session=1"]).contains("the nearest is \"max_sessions\""));
     assert!(lobby.refused(&["limits", "max_sessions=0"]).contains("from 1"));
@@ -190,11 +162,11 @@ fn a_drained_server_ends_and_its_socket_is_gone() {
     let mut lobby = Lobby::start();
     assert_eq!(lobby.admin(&["drain"]), "draining = true\n");
     let end = Instant::now() + PATIENCE;
-    while lobby.running.child.try_wait().unwrap().is_none() {
+    while lobby.0.running.child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < end, "it does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(!lobby.socket().exists());
+    assert!(!lobby.0.socket().exists());
     let error = lobby.refused(&["players"]);
     assert!(error.contains("no lobby server listens at") && error.contains("--admin-socket"), "{error}");
 }
@@ -202,9 +174,9 @@ fn a_drained_server_ends_and_its_socket_is_gone() {
 #[test]
 fn the_socket_is_for_its_user_alone_and_one_server_has_it() {
     let lobby = Lobby::start();
-    let socket = lobby.socket();
+    let socket = lobby.0.socket();
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let key = lobby.directory.path().join("key");
+    let key = lobby.0.directory.path().join("key");
     let second = program()
         .args(["--bind", "127.0.0.1:0", "--no-http", "--key-file", key.to_str().unwrap()])
         .args(["--admin-socket", socket.to_str().unwrap()])
@@ -219,7 +191,7 @@ fn the_socket_is_for_its_user_alone_and_one_server_has_it() {
 #[test]
 fn what_the_description_names_is_what_is_served() {
     let lobby = Lobby::start();
-    let socket = lobby.socket();
+    let socket = lobby.0.socket();
     let description = ask(&socket, "/openapi.json", None).unwrap();
     let paths = description["paths"].as_object().unwrap();
     assert!(paths.len() >= 9);

@@ -4,49 +4,32 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use test_support::server::{Player, Running, program};
-use traversal_core::Identity;
-use traversal_core::id::PlayerId;
+use test_support::server::{Operated, Player, player_id, program};
 use traversal_core::wire::message::{Farewell, Frame};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Lobby {
-    running: Running,
-    directory: tempfile::TempDir,
-}
+struct Lobby(Operated);
 
 impl Lobby {
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self { running: Self::running(&directory), directory }
+        Self(Operated::start())
     }
 
-    fn running(directory: &tempfile::TempDir) -> Running {
-        let socket = directory.path().join("admin.sock");
-        // The operator asks only when the server's socket is there.
-        let flags = ["--bind", "127.0.0.1:0", "--no-http", "--admin-socket", socket.to_str().unwrap()];
-        Running::start(directory.path(), &flags)
-    }
-
-    /// The server is killed and started again.
     fn restart(self) -> Self {
-        let Self { running, directory } = self;
-        drop(running);
-        Self { running: Self::running(&directory), directory }
+        Self(self.0.restart())
     }
 
     fn file(&self) -> PathBuf {
-        self.directory.path().join("bans.json")
+        self.0.directory.path().join("bans.json")
     }
 
     fn log_in(&self, seed: u8, from: &str) -> Result<Player, String> {
         let from: IpAddr = from.parse().unwrap();
-        let mut player = Player::log_in_from(from, self.running.address(), seed, b"")?;
+        let mut player = Player::log_in_from(from, self.0.running.address(), seed, b"")?;
         assert!(player.ping());
         Ok(player)
     }
@@ -55,28 +38,17 @@ impl Lobby {
         self.log_in(seed, from).err().expect("a refusal")
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        let socket = self.directory.path().join("admin.sock");
-        let mut admin = program();
-        admin.args(["admin", "--json", "--admin-socket", socket.to_str().unwrap()]).args(arguments);
-        admin.output().unwrap()
-    }
-
     fn admin(&self, arguments: &[&str]) -> Value {
-        let output = self.run(arguments);
+        let output = self.0.run(&[&["--json"][..], arguments].concat());
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     fn error(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        let output = self.0.run(&[&["--json"][..], arguments].concat());
         assert!(!output.status.success(), "{arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     }
-}
-
-fn id(seed: u8) -> String {
-    PlayerId::from_public_key(&Identity::from_secret([seed; 32]).public_key()).to_string()
 }
 
 #[test]
@@ -84,11 +56,11 @@ fn a_banned_player_goes_at_once_reads_why_and_until_when_and_stays_out_over_a_re
     let lobby = Lobby::start();
     let mut one = lobby.log_in(1, "127.0.0.1").unwrap();
     let mut other = lobby.log_in(2, "127.0.0.1").unwrap();
-    let answer = lobby.admin(&["ban", &id(1)[..6], "--for", "2h", "--reason", "cheats"]);
+    let answer = lobby.admin(&["ban", &player_id(1)[..6], "--for", "2h", "--reason", "cheats"]);
     let banned = &answer["banned"];
     assert_eq!(
         (&banned["whom"], &banned["put_out"], &banned["reason"]),
-        (&json!(id(1)), &json!(1), &json!("cheats"))
+        (&json!(player_id(1)), &json!(1), &json!("cheats"))
     );
     assert!(banned["ends"].as_str().unwrap().ends_with("UTC"), "{banned}");
     let told = |frame: &Frame<_>| {
@@ -106,10 +78,10 @@ fn a_banned_player_goes_at_once_reads_why_and_until_when_and_stays_out_over_a_re
     lobby.log_in(2, "127.0.0.1").unwrap();
     let bans = lobby.admin(&["bans"]);
     assert_eq!(bans["bans"].as_array().unwrap().len(), 1, "{bans}");
-    assert_eq!(lobby.admin(&["unban", &id(1)])["unbanned"][0]["reason"], "cheats");
+    assert_eq!(lobby.admin(&["unban", &player_id(1)])["unbanned"][0]["reason"], "cheats");
     lobby.log_in(1, "127.0.0.1").unwrap();
     assert_eq!(std::fs::read_to_string(lobby.file()).unwrap(), "[]");
-    assert!(lobby.error(&["unban", &id(1)]).contains("no such ban"));
+    assert!(lobby.error(&["unban", &player_id(1)]).contains("no such ban"));
 }
 
 #[cfg(target_os = "linux")] // elsewhere 127.0.0.1 is the only address of the loopback
@@ -138,7 +110,7 @@ fn a_prefix_is_banned_of_all_games_or_one_and_its_players_hear_why() {
 #[test]
 fn a_ban_ends_by_itself() {
     let lobby = Lobby::start();
-    lobby.admin(&["ban", &id(1), "--for", "2s"]);
+    lobby.admin(&["ban", &player_id(1), "--for", "2s"]);
     assert!(lobby.refused(1, "127.0.0.1").contains("1 min more"));
     let end = Instant::now() + PATIENCE;
     while lobby.log_in(1, "127.0.0.1").is_err() {
@@ -155,9 +127,9 @@ fn what_bans_too_many_or_nobody_is_refused_and_a_damaged_file_lets_nobody_in_sil
         (&["ban", "0.0.0.0/0"][..], "at least 8 bits"),
         (&["ban", "9f3c"], "there is none of this name"),
         (&["ban", "nobody"], "32 digits"),
-        (&["ban", &id(1), "--for", "12"], "as in 90m"),
-        (&["ban", &id(1), "--for", "0h"], "as in 90m"),
-        (&["ban", &id(1), "--game", ""], "game"),
+        (&["ban", &player_id(1), "--for", "12"], "as in 90m"),
+        (&["ban", &player_id(1), "--for", "0h"], "as in 90m"),
+        (&["ban", &player_id(1), "--game", ""], "game"),
         (&["unban", "127.0.0.1"], "no such ban"),
     ] {
         let error = lobby.error(arguments);
@@ -165,7 +137,7 @@ fn what_bans_too_many_or_nobody_is_refused_and_a_damaged_file_lets_nobody_in_sil
     }
     assert!(!lobby.file().exists(), "nothing has changed");
     std::fs::write(lobby.file(), "[{").unwrap();
-    let key = lobby.directory.path().join("key");
+    let key = lobby.0.directory.path().join("key");
     let start = program()
         .args(["--bind", "127.0.0.1:0", "--no-http", "--key-file", key.to_str().unwrap()])
         .output()

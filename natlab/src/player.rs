@@ -10,8 +10,8 @@ use traversal_core::failure::FailureReport;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::{
-    Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, RequestFailure,
-    RequestKind, Said, Seat, SocketId, StreamState,
+    Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, PortMappingState,
+    RequestFailure, RequestKind, Said, Seat, SocketId, StreamState,
 };
 
 use crate::world::{Node, NodeOutput};
@@ -154,6 +154,15 @@ impl Player {
     /// Whether the player is logged in.
     pub fn is_online(&self) -> bool {
         matches!(self.lobby, LobbyState::Online { .. })
+    }
+
+    /// Returns how it stands with the port that its router forwards, as it was told last.
+    pub fn port_mapping(&self) -> PortMappingState {
+        let told = self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::PortMapping(state) => Some(*state),
+            _ => None,
+        });
+        told.unwrap_or_default()
     }
 
     /// Tells whether its NAT has been measured, as far as it can be.

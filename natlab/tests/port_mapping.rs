@@ -39,14 +39,7 @@ fn forward(party: &mut PartyWorld, index: usize, port: u16, external_ip: Option<
 }
 
 fn state(party: &PartyWorld, index: usize) -> PortMappingState {
-    let events = party.player(index).events.iter().rev();
-    events
-        .filter_map(|(_, event)| match event {
-            Event::PortMapping(state) => Some(*state),
-            _ => None,
-        })
-        .next()
-        .unwrap_or_default()
+    party.player(index).port_mapping()
 }
 
 fn settles(party: &mut PartyWorld, index: usize) -> PortMappingState {

@@ -10,7 +10,7 @@ use natlab::nat::{NatConfig, NatSpec, Proto};
 use natlab::scenario::{Draw, JoinMoment, PairWorld, PairWorldSettings, Worlds};
 use traversal_core::config::Detect;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile};
-use traversal_core::{Command, Event, MappingProtocol, PortMapping, PortMappingState};
+use traversal_core::{Command, MappingProtocol, PortMapping, PortMappingState};
 
 fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain
@@ -202,14 +202,7 @@ fn forwarded(logins: &[&[SocketAddr]], forwards: bool, seconds: u64) -> PortMapp
         PortMapping { protocol: MappingProtocol::Upnp, external_ip: None, external_port: local.port() };
     pair.act(left, |player, now| player.command(now, Command::PortMapping(Ok(mapping))));
     run(&mut pair, seconds);
-    let events = pair.player(left).events.iter().rev();
-    events
-        .filter_map(|(_, event)| match event {
-            Event::PortMapping(state) => Some(*state),
-            _ => None,
-        })
-        .next()
-        .unwrap_or_default()
+    pair.player(left).port_mapping()
 }
 
 /// The trap of a neighbour: the NAT lets in what comes from where the game's socket has sent to, forwarded or not.

@@ -3,10 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use traversal_core::id::RequestId;
+use traversal_core::Identity;
+use traversal_core::id::{PlayerId, RequestId};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, Request, RequestError, Response, ToPlayer, ToServer};
 use traversal_core::wire::session::ClientSession;
@@ -221,4 +224,53 @@ pub fn get(address: SocketAddr, path: &str) -> String {
     let mut out = String::new();
     stream.read_to_string(&mut out).unwrap();
     out
+}
+
+/// Returns the id of the player whose keys are made of `seed`.
+pub fn player_id(seed: u8) -> String {
+    PlayerId::from_public_key(&Identity::from_secret([seed; 32]).public_key()).to_string()
+}
+
+/// This is a built server with a socket for its operator, in a directory of its own.
+#[cfg(unix)]
+pub struct Operated {
+    /// This is the server.
+    pub running: Running,
+    /// Its files are here.
+    pub directory: tempfile::TempDir,
+}
+
+#[cfg(unix)]
+impl Operated {
+    /// Starts one that serves the loopback.
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { running: Self::running(&directory), directory }
+    }
+
+    fn running(directory: &tempfile::TempDir) -> Running {
+        let socket = directory.path().join("admin.sock");
+        let flags = ["--bind", "127.0.0.1:0", "--no-http", "--admin-socket", socket.to_str().unwrap()];
+        Running::start(directory.path(), &flags)
+    }
+
+    /// Kills the server and starts it again.
+    pub fn restart(self) -> Self {
+        let Self { running, directory } = self;
+        drop(running);
+        Self { running: Self::running(&directory), directory }
+    }
+
+    /// Returns where its operator asks it.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("admin.sock")
+    }
+
+    /// Runs `lobby_server admin` with these arguments.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let socket = self.socket();
+        let mut admin = program();
+        admin.args(["admin", "--admin-socket", socket.to_str().unwrap()]).args(arguments);
+        admin.output().unwrap()
+    }
 }
