@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod play;
 mod stream;
 
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use natlab::lobby::{ADDRESSES, SimulatedProgram};
 use natlab::nat::NatSpec;
 use natlab::scenario::{PairWorld, PairWorldSettings, PartyWorld};
 use natlab::world::{HostId, NatId};
-use stream::play::{Play, SECOND};
+use play::{Play, SECOND};
 use traversal_core::wire::message::{MatchEnd, RoomEnd, Topology};
 use traversal_core::{AgentConfig, DisconnectReason, Event, RelayPolicy};
 

@@ -3,22 +3,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod worlds;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::scenario::{JoinReport, PairWorld, PairWorldSettings};
+use natlab::soak::{self, any};
 use natlab::world::{Fate, HostId, Packet};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::id::PlayerId;
 use traversal_core::wire::message::Method;
 use traversal_core::{Command, Event, RelayPolicy};
-
-use worlds::any;
 
 /// Windows' timers usually step 64 times a second, by this time.
 const WINDOWS: Duration = Duration::from_micros(15_625);
@@ -41,7 +38,7 @@ fn joins(method: Method, (left, right): (&str, &str), step: Duration, seeds: u64
         }
         let report = pair.join();
         for host in [pair.left, pair.right] {
-            worlds::check_caps(&pair, host, 1, &format!("seed {seed}, {method:?}"));
+            soak::check_caps(&pair, host, 1).unwrap_or_else(|why| panic!("seed {seed}, {method:?}: {why}"));
         }
         report
     };

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod worlds;
-
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -12,14 +10,13 @@ use natlab::lobby::SimulatedProgram;
 use natlab::nat::{Allocation, Filtering, Hairpin, Header, Kind, Mapping, NatConfig, NatSpec, Pooling};
 use natlab::oracle::{Cause, Outlook, Relation};
 use natlab::scenario::{PairWorld, PairWorldSettings};
+use natlab::soak::{self, any, any_world, watch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::failure::FailureReason;
 use traversal_core::nat::{NatProfile, PortAllocation};
 use traversal_core::wire::message::Method;
 use traversal_core::{Caps, Event, PathKind, RelayPolicy};
-
-use worlds::{any, any_world, check_caps, check_destinations, watch};
 
 fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain
@@ -56,9 +53,9 @@ fn random_worlds() {
             met += u32::from(report.direct);
         }
         for host in [pair.left, pair.right] {
-            check_caps(&pair, host, 1, &told);
+            soak::check_caps(&pair, host, 1).unwrap_or_else(|why| panic!("{told}: {why}"));
         }
-        check_destinations(&pair, &watched, report.ready, &told);
+        soak::check_destinations(&pair, &watched, report.ready).unwrap_or_else(|why| panic!("{told}: {why}"));
     }
     // What it calls possible mostly comes about, even with quotas of 40 ports, a quarter of the packets lost on the way,
     // and counters in steps of five among 50 foreign ports a second.
@@ -110,7 +107,7 @@ fn nothing_of_a_player_reaches_another_before_the_join_is_allowed() {
             assert!(!known.contains(&format!("192.168.1.{}:", 1 + other)), "seed {seed}: a private one");
             for (_, sender, to) in &watched.borrow().sent {
                 let own = to.ip().to_string().starts_with(&format!("198.18.{side}."));
-                assert!(*sender != host.0 || own || worlds::is_server(to.ip()), "seed {seed}: {to}");
+                assert!(*sender != host.0 || own || soak::is_server(to.ip()), "seed {seed}: {to}");
             }
         }
         assert!(watched.borrow().arrived.is_empty(), "seed {seed}");
@@ -162,15 +159,15 @@ fn impossible(cause: Cause, seed: u64) -> PairWorldSettings {
     let mut settings = any_world(seed);
     settings.relation = Relation::Apart;
     // A tenth of the packets on each way, as in the matrix: with more of them lost even logins are taken for blocked.
-    settings.left_link = worlds::any_link(&mut rng, 0.05);
-    settings.right_link = worlds::any_link(&mut rng, 0.05);
-    settings.server_link = worlds::any_link(&mut rng, 0.05);
+    settings.left_link = soak::any_link(&mut rng, 0.05);
+    settings.right_link = soak::any_link(&mut rng, 0.05);
+    settings.server_link = soak::any_link(&mut rng, 0.05);
     for chain in [&mut settings.left, &mut settings.right] {
         for nat in chain.iter_mut() {
             nat.udp_blocked = false;
         }
         if chain.is_empty() {
-            chain.push(worlds::any_nat(&mut rng));
+            chain.push(soak::any_nat(&mut rng));
         }
     }
     let strict = |chain: &mut Vec<NatConfig>, allocation: Allocation| {
@@ -203,7 +200,7 @@ fn impossible(cause: Cause, seed: u64) -> PairWorldSettings {
         }
         Cause::NoHairpin => {
             settings.relation = Relation::SameOuterNat;
-            let mut outer = worlds::any_nat(&mut rng);
+            let mut outer = soak::any_nat(&mut rng);
             (outer.kind, outer.hairpin, outer.udp_blocked) = (Kind::Nat, Hairpin::No, false);
             // What the NATs themselves cannot do has a name of its own.
             for chain in [&mut settings.left, &mut settings.right] {

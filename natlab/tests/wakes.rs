@@ -3,19 +3,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod worlds;
-
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::oracle::Relation;
 use natlab::scenario::{JoinMoment, PairWorld, PairWorldSettings};
+use natlab::soak::{any, any_world};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::wire::message::Method;
 use traversal_core::{Command, Detect, RelayPolicy};
-
-use worlds::{any, any_world};
 
 /// Draws a world and a start of this seed: what is known at the join, who measures, what is allowed, how long things
 /// may take.

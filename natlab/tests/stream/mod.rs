@@ -1,8 +1,5 @@
 //! renet between two simulated players: numbered messages on an unreliable and a reliable ordered channel.
 
-#[allow(dead_code, reason = "not every test file plays by it")]
-pub(crate) mod play;
-
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natlab::scenario::{PairWorld, PairWorldSettings};
 
-use super::{SharedTally, Streams};
+use crate::stream::{SharedTally, Streams};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,10 +37,6 @@ impl Play {
         self.pair.world.run_until(end);
     }
 
-    pub(crate) fn disconnects(&self) -> u32 {
-        [self.pair.left, self.pair.right].map(|host| self.pair.player(host).disconnects).into_iter().sum()
-    }
-
     /// Counts the unreliable messages that arrived in the last second, on the side that got fewer.
     pub(crate) fn flow(&self) -> usize {
         let since = self.pair.world.instant() - SECOND;
@@ -48,17 +44,5 @@ impl Play {
             tally.borrow().unreliable_got.values().filter(|arrived| **arrived > since).count()
         };
         self.tallies.iter().map(lately).min().unwrap_or(0)
-    }
-
-    /// All that was reliable and is three seconds old has arrived, once and in order.
-    pub(crate) fn assert_reliable(&self, told: &str) {
-        let settled = self.pair.world.instant() - 3 * SECOND;
-        for (from, to) in [(0, 1), (1, 0)] {
-            let (sent, got) = (self.tallies[from].borrow(), self.tallies[to].borrow());
-            let due = sent.reliable_sent.iter().filter(|at| **at <= settled).count();
-            let arrived = &got.reliable_got;
-            assert!(arrived.len() >= due, "{told}: {} of {due} reliable messages", arrived.len());
-            assert!(arrived.iter().copied().eq(0..arrived.len() as u32), "{told}: out of order");
-        }
     }
 }
