@@ -116,6 +116,7 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
                         capacity,
                         password: false,
                         metadata,
+                        locked: bool::arbitrary(u)?,
                     };
                     Ok(Response::Rooms { rooms: vec![summary], more: bool::arbitrary(u)? })
                 }
