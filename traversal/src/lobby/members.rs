@@ -81,6 +81,11 @@ impl Shared {
         }
     }
 
+    /// Another player hosts the room: what this one wrote as host is that one's to change.
+    pub(super) fn hosts_no_more(&mut self) {
+        self.written.clear();
+    }
+
     /// Takes a change of a member's state; gives what is news.
     fn take_state(&mut self, player: PlayerId, revision: u32, state: MemberState) -> Option<Event> {
         if self.states.len() >= MAX_STATES && !self.states.contains_key(&player) {

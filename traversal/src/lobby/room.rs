@@ -130,7 +130,12 @@ impl Lobby {
         let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
         let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
         let (seeking, ticket, mut members, mut kicked, shared) = match former {
-            Some(room) => (room.seeking, ticket.or(room.ticket), room.members, room.kicked, room.shared),
+            Some(mut room) => {
+                if !hosting {
+                    room.shared.hosts_no_more();
+                }
+                (room.seeking, ticket.or(room.ticket), room.members, room.kicked, room.shared)
+            }
             None => (None, ticket, Vec::new(), BTreeMap::new(), Shared::default()),
         };
         self.notes_to_show = kicked.values().copied().collect();
@@ -201,6 +206,9 @@ impl Lobby {
         }
         room.info = info.clone();
         room.hosting = info.host == own;
+        if !room.hosting {
+            room.shared.hosts_no_more();
+        }
         room.seeking = None;
         room.members.retain(|member| member.id != previous);
         room.members.sort_by_key(|member| member.id != info.host);
