@@ -109,6 +109,8 @@ fn room(u: &mut Unstructured<'_>, known: &Known) -> Result<RoomInfo> {
             migrate: bool::arbitrary(u)?,
             epoch: u32::from(u8::arbitrary(u)?),
             topology: topology(u)?,
+            locked: bool::arbitrary(u)?,
+            teams: if u.ratio(1, 4)? { vec![u8::arbitrary(u)?, 2] } else { Vec::new() },
         })
     })?;
     if u.ratio(1, 4)? {
@@ -136,6 +138,9 @@ fn options(u: &mut Unstructured<'_>) -> Result<RoomOptions> {
         metadata: if u.ratio(1, 4)? { [(text(u)?, text(u)?)].into() } else { Default::default() },
         migrate: bool::arbitrary(u)?,
         topology: topology(u)?,
+        locked: u.ratio(1, 8)?,
+        teams: if u.ratio(1, 4)? { vec![u8::arbitrary(u)?, 2] } else { Vec::new() },
+        properties: Default::default(),
     })
 }
 

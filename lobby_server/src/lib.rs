@@ -46,6 +46,7 @@ mod room;
 mod run;
 mod searches;
 mod server;
+mod shared;
 mod special_use;
 mod status;
 mod stun;

@@ -17,6 +17,7 @@ use crate::guesses::Guesses;
 use crate::kicked::Kicked;
 use crate::limits::{Bucket, Rate};
 use crate::registry::{RoomLocation, RoomRecord, code_key};
+use crate::shared::Shared;
 
 /// A room's code is made of these characters: digits and letters without 0 O 1 I L, which people mix up, and without U,
 /// so that fewer words come out.
@@ -88,6 +89,8 @@ pub(crate) struct Room {
     pub(crate) kicked: Kicked,
     /// These are wrong passwords that were tried, from the first one on.
     pub(crate) guesses: Option<Guesses>,
+    /// This is what the members share.
+    pub(crate) shared: Shared,
 }
 
 impl Room {
@@ -117,6 +120,7 @@ impl Room {
             generation,
             kicked: Kicked::default(),
             guesses: None,
+            shared: Shared::new(origin == Origin::New, now),
         }
     }
 
@@ -139,6 +143,7 @@ impl Room {
     /// The host says anew how the room is; its name stays.
     pub(crate) fn set_options(&mut self, options: RoomOptions, password: Option<PasswordHash>) {
         let name = std::mem::take(&mut self.setup.options.name);
+        self.shared.teams_are(&options.teams, &self.members);
         self.setup.options = RoomOptions { name, password: None, ..options };
         self.setup.password = password;
     }
@@ -168,6 +173,8 @@ impl Room {
             migrate: self.setup.options.migrate,
             epoch: self.epoch,
             topology: self.setup.options.topology,
+            locked: self.setup.options.locked,
+            teams: self.setup.options.teams.clone(),
         }
     }
 
@@ -201,6 +208,7 @@ impl Room {
                 capacity: self.setup.options.capacity,
                 password: self.setup.password.is_some(),
                 metadata: self.setup.options.metadata.clone(),
+                locked: self.setup.options.locked,
             },
         }
     }
@@ -338,6 +346,7 @@ mod tests {
             capacity: 64,
             password: true,
             metadata: [("k".to_string(), "v".repeat(383))].into(),
+            locked: true,
         };
         let (rooms, more) = page(vec![room; 5], false);
         assert_eq!((rooms.len(), more), (1, true));

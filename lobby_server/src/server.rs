@@ -362,6 +362,7 @@ impl Server {
             Timer::Loss(room) => rooms.loss_timeout(others, room),
             Timer::Gathering(room) => rooms.gathering_timeout(others, room),
             Timer::News(room) => rooms.tell_members(others, room),
+            Timer::Shared(room) => rooms.spread(others, room),
             Timer::Guesses(room) => rooms.tell_guesses(others, room),
             Timer::Lines => rooms.tell_lines(others),
             Timer::Pairs(room) => rooms.pair_up(others, room),

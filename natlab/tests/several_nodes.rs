@@ -298,6 +298,7 @@ fn two_nodes_that_send_a_player_to_each_other_have_it_log_in_a_few_times_only() 
             capacity: 8,
             password: false,
             metadata: std::collections::BTreeMap::new(),
+            locked: false,
         };
         let record =
             RoomRecord { location, epoch: 0, game: AgentConfig::default().game, public: true, summary };

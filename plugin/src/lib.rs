@@ -151,9 +151,14 @@ pub use messages::requests::{
     AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer,
     LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata,
 };
+pub use messages::room::{
+    AllReadyChanged, CancelCountdown, CountdownCancelled, CountdownOver, CountdownStarted, HandOver,
+    LockRoom, PlayerPropertiesChanged, RoomPropertyChanged, RoomShared, SetProperties, SetReady,
+    SetRoomProperties, SetTeam, SetTeams, StartCountdown,
+};
 pub use players::{
-    ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, RemotePlayer, Room,
-    RoomMembers,
+    ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, PlayerProperties,
+    RemotePlayer, Room, RoomMembers,
 };
 pub use progress::{Progress, ProgressState, Step, StepKind};
 pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
@@ -168,21 +173,25 @@ pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
 pub use traversal_core::wire::message::{
+    Changes, CountdownEnd, CountdownRule, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES,
+    MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, TeamWish,
+};
+pub use traversal_core::wire::message::{
     LoginRefusal, MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo, QueueStatus, RequestError, Role,
     RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
-    AgentConfig, BubbleTargets, Caps, Detect, DisconnectReason, FactError, IntoSocketError, KeptProfile,
-    LobbyError, LobbyState, MappingProtocol, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping,
-    PortMappingState, RelayPolicy, RequestFailure, RequestKind, Secret,
+    AgentConfig, BubbleTargets, Caps, Countdown, Detect, DisconnectReason, FactError, IntoSocketError,
+    KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts, NoPortMapping, PathInfo,
+    PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure, RequestKind, Secret,
 };
 pub use trouble::Trouble;
 
 /// These rules are about texts that players see of each other: how long they may be, and how they are cleaned.
 pub mod text {
     pub use traversal_core::text::{
-        Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, REASON, ROOM_NAME, Rule,
-        TextError,
+        Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, PROPERTY_KEY, PROPERTY_VALUE,
+        REASON, ROOM_NAME, Rule, TextError,
     };
 }
 
@@ -211,6 +220,10 @@ struct TutorialDoctests;
 struct RecipesDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/rooms.md")]
+struct RoomsDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/shown.md")]
 struct ShownDoctests;
 
@@ -222,10 +235,11 @@ pub mod prelude {
         CancelQuickMatch, ConnectLobby, ConnectedBy, CurrentRoom, Datagrams, HostMigrated, HostRoom, IsAway,
         IsHost, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, MemberOf,
         Members, PeerAway, PeerBack, PeerConnected, PeerDisconnected, Peers, PlayerConnected,
-        PlayerDisconnected, PlayerId, QueueChanged, QuickMatch, RemotePlayer, RequestFailed, Room,
-        RoomJoined, RoomLeft, RoomMembers, RoomOptions, RoomTarget, Topology, TraversalCommands,
-        TraversalConfig, TraversalFailed, TraversalPlugin, TraversalSystems, Trouble, client_ready, hosting,
-        in_room, joined, lobby_online, peer_connected, server_ready,
+        PlayerDisconnected, PlayerId, PlayerProperties, PlayerPropertiesChanged, QueueChanged, QuickMatch,
+        RemotePlayer, RequestFailed, Room, RoomJoined, RoomLeft, RoomMembers, RoomOptions, RoomShared,
+        RoomTarget, SetProperties, SetReady, Topology, TraversalCommands, TraversalConfig, TraversalFailed,
+        TraversalPlugin, TraversalSystems, Trouble, client_ready, hosting, in_room, joined, lobby_online,
+        peer_connected, server_ready,
     };
 }
 
@@ -356,6 +370,7 @@ fn reflect(app: &mut App) {
         .register_type::<IsHost>()
         .register_type::<ConnectedBy>()
         .register_type::<IsAway>()
+        .register_type::<PlayerProperties>()
         .register_type::<Rtt>()
         .register_type::<Jitter>()
         .register_type::<Loss>()

@@ -2,9 +2,11 @@
 
 pub(crate) mod outcomes;
 pub(crate) mod requests;
+pub(crate) mod room;
 
 /// Registers all messages.
 pub(crate) fn add(app: &mut bevy_app::App) {
     requests::add(app);
     outcomes::add(app);
+    room::add(app);
 }

@@ -14,11 +14,12 @@ use bevy_ecs::reflect::ReflectComponent;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, EntityCommands, Query, Res, ResMut};
 use traversal_core::id::{PlayerId, RoomId};
-use traversal_core::wire::message::{PlayerInfo, RoomInfo};
+use traversal_core::wire::message::{MemberState, PlayerInfo, RoomInfo};
 use traversal_core::{DisconnectReason, PathInfo};
 
 use crate::commands::TraversalCommands;
 use crate::messages::outcomes::{PeerConnected, PeerDisconnected};
+use crate::messages::room::RoomShared;
 use crate::state::{CurrentRoom, LobbyLink, Members, Peer, Peers};
 
 /// Component: this is the room that this player is in; there is at most one. Despawning its entity leaves the room.
@@ -71,6 +72,13 @@ pub struct ConnectedBy {
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct IsAway;
 
+/// Component: this is what another player says of itself: whether it is ready, its team and its properties
+/// ([`SetProperties`](crate::SetProperties)). It is inserted anew when something of it changes, so `Changed` finds it; a player
+/// who has said nothing has none.
+#[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
+pub struct PlayerProperties(pub MemberState);
+
 /// Event at a player's entity: it is connected from now on ([`PeerConnected`], for observers).
 #[derive(EntityEvent, Clone, Debug, PartialEq)]
 pub struct PlayerConnected {
@@ -104,13 +112,20 @@ pub(crate) struct Entities {
 type Shown = ShownNow<'static>;
 
 /// This is what an entity shows at a moment.
-type ShownNow<'a> = (Option<&'a Room>, Option<&'a ConnectedBy>, Option<&'a IsHost>, Option<&'a IsAway>);
+type ShownNow<'a> = (
+    Option<&'a Room>,
+    Option<&'a ConnectedBy>,
+    Option<&'a IsHost>,
+    Option<&'a IsAway>,
+    Option<&'a PlayerProperties>,
+);
 
 /// Makes the entities follow the resources and messages. Runs in frames in which one of them has changed.
 pub(crate) fn follow(
     mut commands: Commands,
     mut entities: ResMut<Entities>,
     (room, members, peers, lobby): (Res<CurrentRoom>, Res<Members>, Res<Peers>, Res<LobbyLink>),
+    shared: Res<RoomShared>,
     mut connected: MessageReader<PeerConnected>,
     mut disconnected: MessageReader<PeerDisconnected>,
     known: Query<Shown>,
@@ -154,7 +169,9 @@ pub(crate) fn follow(
         let entity = *entities.players.entry(id).or_insert_with(|| {
             commands.spawn((RemotePlayer(id), Name::new(player.name.clone()), MemberOf(room_entity))).id()
         });
-        show(&mut commands.entity(entity), known.get(entity).ok(), info.host == id, peers.peer(id));
+        let shown = known.get(entity).ok();
+        show_said(&mut commands.entity(entity), shown, shared.member(id));
+        show(&mut commands.entity(entity), shown, info.host == id, peers.peer(id));
     }
     for m in connected.read() {
         if let Some(entity) = entities.players.get(&m.peer.id).copied() {
@@ -181,9 +198,21 @@ fn follow_room(
     entity
 }
 
+/// Has a player's entity show what the player says of itself.
+fn show_said(entity: &mut EntityCommands, shown: Option<ShownNow>, said: Option<&MemberState>) {
+    let known = shown.and_then(|(.., known)| known);
+    match (said, known) {
+        (Some(said), known) if known.is_none_or(|known| known.0 != *said) => {
+            entity.try_insert(PlayerProperties(said.clone()));
+        }
+        (None, Some(_)) => _ = entity.try_remove::<PlayerProperties>(),
+        _ => {}
+    }
+}
+
 /// Has a player's entity show how the player stands now. `shown`: what the entity shows, unless it is new.
 fn show(entity: &mut EntityCommands, shown: Option<ShownNow>, hosts: bool, peer: Option<&Peer>) {
-    let (by, host, away) = shown.map_or((None, None, None), |(_, by, host, away)| (by, host, away));
+    let (by, host, away) = shown.map_or((None, None, None), |(_, by, host, away, _)| (by, host, away));
     match (hosts, host) {
         (true, None) => _ = entity.try_insert(IsHost),
         (false, Some(_)) => _ = entity.try_remove::<IsHost>(),

@@ -2,6 +2,7 @@
 
 mod app_side;
 mod requests;
+mod room;
 
 use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::message::MessageReader;

@@ -3,18 +3,20 @@
 
 mod event;
 mod lobby;
+mod members;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use event::{DisconnectReason, Event, LinkQuality, PathInfo, PathKind};
 pub use lobby::{LobbyError, LobbyState, RequestFailure, RequestKind};
+pub use members::{Countdown, MemberDiff};
 
 use crate::id::{JoinId, PlayerId};
 use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
-use crate::wire::message::{QuickMatch, RoomOptions, RoomTarget};
+use crate::wire::message::{Changes, CountdownRule, MemberChanges, QuickMatch, RoomOptions, RoomTarget};
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
 /// are asked for with [`Output::OpenSocket`].
@@ -110,6 +112,29 @@ pub enum Command {
     PortMapping(Result<PortMapping, NoPortMapping>),
     /// This is what the machine's router calls itself (M38); `None`: it is not known any more.
     Router(Option<RouterName>),
+    /// Member: change what this player says of itself in its room. Answered by [`Event::MemberChanged`] or
+    /// [`Event::RequestFailed`].
+    SetMember(MemberChanges),
+    /// Host: change properties of the room. Answered by [`Event::PropertyChanged`] for each that is another one now.
+    SetProperties(Changes),
+    /// Host: let nobody new in, or do again. Answered by [`Event::RoomChanged`].
+    LockRoom(bool),
+    /// Host: have teams of these sizes. Answered by [`Event::RoomChanged`].
+    SetTeams(Vec<u8>),
+    /// Host: have a countdown begin that all see end at the same moment. Answered by [`Event::CountdownStarted`].
+    StartCountdown {
+        /// It takes so long: up to ten minutes.
+        after: Duration,
+        /// It is cancelled by this.
+        rule: CountdownRule,
+    },
+    /// Host: stop the countdown.
+    CancelCountdown,
+    /// Host: make this member host, and stay as a member. Answered by [`Event::HostChanged`].
+    HandOver {
+        /// This member is to be host.
+        player: PlayerId,
+    },
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

@@ -82,9 +82,9 @@ pub mod wire;
 
 pub use address::{is_local, is_sendable};
 pub use agent::{
-    Agent, Command, DisconnectReason, Event, IntoSocketError, KnownServer, LinkQuality, LobbyError,
-    LobbyState, Output, PathInfo, PathKind, ReleasedSocket, RequestFailure, RequestKind, Said, SocketId,
-    StreamState, Transmit,
+    Agent, Command, Countdown, DisconnectReason, Event, IntoSocketError, KnownServer, LinkQuality,
+    LobbyError, LobbyState, MemberDiff, Output, PathInfo, PathKind, ReleasedSocket, RequestFailure,
+    RequestKind, Said, SocketId, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};

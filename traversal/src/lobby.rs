@@ -1,11 +1,17 @@
 //! Requests to the server; `room` has the room this player is in, `queue` the wait for a quick match.
 
+mod clock;
+mod countdown;
+mod members;
 mod queue;
 mod room;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use self::clock::ServerClock;
+pub(crate) use self::countdown::start_countdown;
+use self::members::is_in_order;
 use self::queue::Queued;
 pub(crate) use self::room::Room;
 use self::room::password_of;
@@ -15,7 +21,7 @@ use crate::id::{PlayerId, RequestId, RoomId};
 use crate::login::ServerLink;
 use crate::timer::due;
 use crate::wire::message::{
-    KickNote, Request, RequestError, Response, RoomInfo, RoomSummary, RoomTicket, ToServer,
+    KickNote, Request, RequestError, Response, RoomInfo, RoomNews, RoomSummary, RoomTicket, ToServer,
 };
 
 /// So many requests may wait for an answer; more means that the game asks every frame.
@@ -24,6 +30,8 @@ const MAX_PENDING: usize = 32;
 const MAX_LISTED: usize = 500;
 /// A player who waits for a room asks again so often, counted from the answer that there is none.
 const WAIT_RETRY: Duration = Duration::from_millis(400);
+/// What is said in a room waits for so many seconds at the most where the server says that it is too much at a time.
+const MOST_PATIENCE_S: u32 = 30;
 /// A room is asked for again so often after the server was lost.
 const RESUME_RETRY: Duration = Duration::from_secs(2);
 
@@ -41,6 +49,10 @@ pub(crate) struct Lobby {
     early_notes: Option<(RoomId, Vec<KickNote>)>,
     /// Notes to be shown to the server, see [`take_notes_to_show`](Self::take_notes_to_show).
     notes_to_show: Vec<KickNote>,
+    /// News that came before the answer that lets this player into their room.
+    early_news: Vec<(RoomId, RoomNews)>,
+    /// The clock of the server that this player is logged in at.
+    clock: ServerClock,
 }
 
 #[derive(Debug)]
@@ -53,6 +65,8 @@ struct Pending {
     wait_until: Option<Instant>,
     /// The request is sent then (again); `None`: it is on its way.
     send_at: Option<Instant>,
+    /// This is when it left.
+    sent_at: Option<Instant>,
 }
 
 /// This says what an answer means for the matches.
@@ -112,6 +126,7 @@ impl Lobby {
             deadline: cx.now + patience + wait,
             wait_until: (!wait.is_zero()).then(|| cx.now + wait),
             send_at: Some(cx.now),
+            sent_at: None,
         };
         self.push(cx, pending);
         true
@@ -120,7 +135,8 @@ impl Lobby {
     /// Asks for something of the agent's own; the game hears nothing of it.
     pub(crate) fn ask_silently(&mut self, cx: &mut Cx<'_>, request: Request) {
         let deadline = cx.now + Self::patience(cx);
-        self.push(cx, Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) });
+        let (wait_until, send_at, sent_at) = (None, Some(cx.now), None);
+        self.push(cx, Pending { kind: None, request, deadline, wait_until, send_at, sent_at });
     }
 
     /// Returns how long the server may take to answer. Request and answer may each get lost, more than once where a
@@ -154,6 +170,7 @@ impl Lobby {
         let Some(online) = cx.link.online() else { return };
         // Frames may overtake each other: nothing is entered before the leaving is done.
         let leaving = self.is_leaving();
+        let next = self.next_in_order();
         for (id, pending) in &mut self.pending {
             let enters = matches!(
                 pending.request,
@@ -162,13 +179,27 @@ impl Lobby {
                     | Request::TakeUpRoom { .. }
                     | Request::QuickMatch(_)
             );
-            if due(pending.send_at, now) && !(leaving && enters) {
+            let waits = is_in_order(&pending.request) && next != Some(*id);
+            if due(pending.send_at, now) && !(leaving && enters) && !waits {
                 let message = ToServer::Request { id: *id, request: pending.request.clone() };
                 // A request too long for a datagram stays unsent; `Agent` checks lengths beforehand.
                 pending.send_at = online.session.send(now, message).is_err().then(|| now + WAIT_RETRY);
+                pending.sent_at = Some(now);
             }
         }
         cx.link.drain(&mut cx.env);
+    }
+
+    /// Returns the request about what members tell each other that may be sent: they go one by one, since frames overtake
+    /// each other, what is shown after a new login before what the game wants, and all only while this player is in the room.
+    fn next_in_order(&self) -> Option<RequestId> {
+        let in_order = || self.pending.iter().filter(|(_, pending)| is_in_order(&pending.request));
+        if self.room.as_ref().is_some_and(|room| !room.told_in)
+            || in_order().any(|(_, pending)| pending.send_at.is_none())
+        {
+            return None;
+        }
+        in_order().min_by_key(|(id, pending)| (pending.kind.is_some(), **id)).map(|(id, _)| *id)
     }
 
     fn is_leaving(&self) -> bool {
@@ -193,7 +224,14 @@ impl Lobby {
         }
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);
+            room.told_in = false;
+            room.shared.logged_in(cx.now, &self.clock, cx.link.timing().rtt());
         }
+        // Another one may have been started since.
+        self.clock = ServerClock::default();
+        // What was shown before is shown anew, as it is now.
+        self.pending
+            .retain(|_, pending| pending.kind.is_some() || !matches!(pending.request, Request::InRoom(_)));
         let mut news = self.handle_timeout(cx);
         news.extend(self.wait_again().then_some(LobbyNews::MatchLost));
         news
@@ -212,9 +250,15 @@ impl Lobby {
             }
             return None;
         };
+        self.took_time(cx.now, pending.sent_at, &result);
         match (result, pending.kind) {
             (Ok(Response::Room(info)), _) => {
+                let properties = match &mut pending.request {
+                    Request::CreateRoom { options } => Some(std::mem::take(&mut options.properties)),
+                    _ => None,
+                };
                 let news = self.entered(cx, info, password_of(pending.request));
+                self.show_shared(cx, properties);
                 self.flush(cx);
                 return Some(news);
             }
@@ -233,6 +277,17 @@ impl Lobby {
                 if let Request::Kick { player, reason, .. } = pending.request {
                     return Some(LobbyNews::Kicked { player, reason });
                 }
+                self.took_in_room(cx, pending.request);
+            }
+            (Err(RequestError::Limited { retry_after_s }), _)
+                if is_in_order(&pending.request)
+                    && self.room.is_some()
+                    && retry_after_s <= MOST_PATIENCE_S =>
+            {
+                // It is asked again, with what is added to it meanwhile.
+                let wait = Duration::from_secs(u64::from(retry_after_s.max(1)));
+                let deadline = cx.now + wait + Self::patience(cx);
+                self.push(cx, Pending { deadline, send_at: Some(cx.now + wait), sent_at: None, ..pending });
             }
             (Err(RequestError::NoSuchRoom), Some(_))
                 if pending.wait_until.is_some_and(|until| until > cx.now) =>
@@ -249,7 +304,7 @@ impl Lobby {
             (Err(_), None)
                 if matches!(
                     pending.request,
-                    Request::LeaveRoom | Request::LeaveQueue | Request::Rematch { .. }
+                    Request::LeaveRoom | Request::LeaveQueue | Request::Rematch { .. } | Request::InRoom(_)
                 ) => {}
             (Err(RequestError::StaleHost { epoch }), None) => return Some(LobbyNews::Stale { epoch }),
             (Err(error), None) => self.resume_later(cx.now, &error),
@@ -311,6 +366,7 @@ impl Lobby {
             room.seeking = None;
             news.push(LobbyNews::HostGone);
         }
+        self.countdown_timeout(cx);
         self.flush(cx);
         news
     }
@@ -320,11 +376,17 @@ impl Lobby {
         let deadlines = self.pending.values().map(|pending| Self::deadline_of(pending, link));
         // What waits for a leaving to be done goes out with its answer, or its deadline.
         let leaving = self.is_leaving();
-        let sends =
-            self.pending.values().filter_map(|pending| pending.send_at).filter(|_| online && !leaving);
+        let next = self.next_in_order();
+        let may = |(id, pending): (&RequestId, &Pending)| {
+            pending
+                .send_at
+                .filter(|_| online && !leaving && (!is_in_order(&pending.request) || next == Some(*id)))
+        };
+        let sends = self.pending.iter().filter_map(may);
         let resume = self.room.as_ref().and_then(|room| room.resume_at).filter(|_| online);
         let seeking = self.room.as_ref().and_then(|room| room.seeking);
         let queue = self.queue_deadline(link);
-        deadlines.chain(sends).chain(resume).chain(seeking).chain(queue).min()
+        let countdown = self.countdown_at(link.timing().rtt());
+        deadlines.chain(sends).chain(resume).chain(seeking).chain(queue).chain(countdown).min()
     }
 }

@@ -74,6 +74,10 @@ pub const METADATA_VALUE: Rule =
 /// This is the rule of all keys and values of a room's metadata together.
 pub const METADATA: Rule =
     Rule { what: "room metadata", chars: MAX_METADATA, bytes: MAX_METADATA, empty: true };
+/// This is the rule of a key of a property, of a room or of a member.
+pub const PROPERTY_KEY: Rule = Rule { what: "key of a property", chars: 64, bytes: 64, empty: false };
+/// This is the rule of a property's value.
+pub const PROPERTY_VALUE: Rule = Rule { what: "value of a property", chars: 512, bytes: 512, empty: true };
 /// This rule is for what a router calls itself.
 pub const ROUTER: Rule = Rule { what: "router's name", chars: 64, bytes: 128, empty: true };
 
@@ -346,6 +350,23 @@ pub(crate) fn read_metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Metada
     let said = Metadata::deserialize(from)?;
     let clean = said.iter().map(|(key, value)| (METADATA_KEY.clean(key), METADATA_VALUE.clean(value)));
     Ok(clean.filter(|(key, _)| !key.is_empty()).collect())
+}
+
+/// Reads a member's properties in a message. Keys of which nothing is left are left out.
+pub(crate) fn read_properties<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
+    let said = Metadata::deserialize(from)?;
+    let clean = said.iter().map(|(key, value)| (PROPERTY_KEY.clean(key), PROPERTY_VALUE.clean(value)));
+    Ok(clean.filter(|(key, _)| !key.is_empty()).collect())
+}
+
+/// Reads the key of a property in a message, and cleans it.
+pub(crate) fn read_property_key<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| PROPERTY_KEY.clean(&text))
+}
+
+/// Reads the value of a property in a message, and cleans it.
+pub(crate) fn read_property_value<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(from).map(|text| text.map(|text| PROPERTY_VALUE.clean(&text)))
 }
 
 /// This is what a host says about its room in words of the game.

@@ -10,6 +10,7 @@ use headless::args::{RelayArg, seconds};
 
 use crate::doctor::Doctor;
 use crate::known::Known;
+use crate::members::{EVENTS, MembersArgs};
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
 #[derive(Parser, Debug)]
@@ -43,6 +44,7 @@ pub(crate) enum Sub {
     /// Addresses are masked. Succeeds when nothing keeps games from working.
     Doctor(Doctor),
     /// Open a room and play with who comes
+    #[command(after_help = EVENTS)]
     Host {
         /// Name of the room
         #[arg(long)]
@@ -78,6 +80,7 @@ pub(crate) enum Sub {
         game: Game,
     },
     /// Enter a room and play with its host
+    #[command(after_help = EVENTS)]
     Join {
         /// Name of the room, or its code
         #[arg(long)]
@@ -213,6 +216,8 @@ pub(crate) struct Game {
     /// How long the game may not tick before its players are let go
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) stall_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) members: MembersArgs,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

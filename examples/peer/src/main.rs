@@ -7,6 +7,7 @@ mod doctor;
 mod finish;
 mod known;
 mod meeting;
+mod members;
 mod output;
 mod paths;
 mod play;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
             Update,
             (
                 (meeting::lobby, meeting::room, meeting::queue).chain(),
+                (members::say, members::print).chain(),
                 (paths::nat, paths::contacts, paths::connections, paths::paths).chain(),
                 (play::play, finish::finish).chain(),
             )

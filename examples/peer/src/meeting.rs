@@ -172,6 +172,7 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
         RequestFailure::Server(error) => match error {
             E::NoSuchRoom => ("no-such-room", false),
             E::RoomFull => ("room-full", false),
+            E::RoomLocked => ("room-locked", false),
             E::WrongPassword => ("wrong-password", false),
             E::NameTaken => ("name-taken", false),
             E::Refused { .. } => ("refused", false),

@@ -56,6 +56,8 @@ impl Goal {
                     password: password.clone(),
                     auto_allow: refuse.is_none(),
                     migrate: game.migrate,
+                    teams: game.members.teams.clone(),
+                    properties: game.members.room_properties(),
                     ..Default::default()
                 };
                 let expected = usize::from(*players) - 1;

@@ -92,3 +92,41 @@ fn a_node_that_ends_sends_its_players_to_the_other_one() {
     assert_undisturbed(&host);
     assert_undisturbed(&joiner);
 }
+
+#[test]
+fn what_members_said_goes_with_them_to_another_node() {
+    let Some(mut nodes) = Nodes::start() else { return };
+    let said = [
+        "--players",
+        "2",
+        "--capacity",
+        "3",
+        "--property",
+        "skin=red",
+        "--room-property",
+        "map=cave",
+        "--for",
+        "120",
+    ];
+    let mut host = nodes.one.peer("A", "host", &said);
+    let code = host.event("room", 10.0)["code"].as_str().unwrap().to_owned();
+    let joiner = ["--room", &code, "--ready", "--property", "skin=blue", "--for", "120"];
+    let mut joiner = nodes.two.peer("B", "join", &joiner);
+    joiner.event("game_message", 15.0);
+    while host.event("member_changed", 15.0)["ready"] != true {}
+    nodes.one.kill();
+    let mut third = nodes.two.peer("C", "join", &["--for", "30", "--wait", "30", "--deadline", "40"]);
+    third.event("room", 30.0);
+    let (mut red, mut blue) = (false, false);
+    while !(red && blue) {
+        let told = third.event("member_changed", 30.0);
+        red |= told["peer"] == "A" && told["properties"]["skin"] == "red";
+        blue |= told["peer"] == "B" && told["properties"]["skin"] == "blue" && told["ready"] == true;
+    }
+    // It came with the list above, or comes with the host.
+    let cave = |third: &Program| third.events("room_property").iter().any(|told| told["value"] == "cave");
+    if !cave(&third) {
+        third.event("room_property", 30.0);
+    }
+    assert!(cave(&third), "{}", third.log());
+}

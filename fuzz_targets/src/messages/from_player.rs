@@ -3,7 +3,7 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
-    Frame, KeptMatch, MatchOutcome, Probe, ProbePurpose, Request, RoomTarget, ToServer,
+    Frame, InRoom, KeptMatch, MatchOutcome, Probe, ProbePurpose, Request, RoomTarget, ToServer,
 };
 
 use super::{
@@ -33,6 +33,11 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
         },
         8 => Request::QuickMatch(quick_match(u)?),
         9 => Request::LeaveQueue,
+        _ if u.ratio(1, 2)? => Request::InRoom(match u.int_in_range(0..=2)? {
+            0 => InRoom::HandOver { player: player(u, known)? },
+            1 => InRoom::Properties([(text(u)?, Some(text(u)?))].into()),
+            _ => any(u)?.unwrap_or(InRoom::Time),
+        }),
         _ => Request::Rematch { player: player(u, known)? },
     })
 }

@@ -4,7 +4,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
     Facts, Farewell, Frame, MatchEnd, Method, NoRelay, PlannedMethod, PunchPlan, QueueStatus, QuickMatched,
-    Replan, RequestError, Response, Role, RoomEnd, RoomSummary, RoundTrip, SearchPermit, ToPlayer,
+    Replan, RequestError, Response, Role, RoomEnd, RoomNews, RoomSummary, RoundTrip, SearchPermit, ToPlayer,
 };
 
 use super::{
@@ -116,6 +116,7 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
                         capacity,
                         password: false,
                         metadata,
+                        locked: bool::arbitrary(u)?,
                     };
                     Ok(Response::Rooms { rooms: vec![summary], more: bool::arbitrary(u)? })
                 }
@@ -160,6 +161,17 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
         17 => ToPlayer::ConfirmLoss { room: room(u, known)?.id, epoch, challenge: [1; 16] },
         18 => ToPlayer::HostStands { room: room(u, known)?.id, epoch },
         19 => ToPlayer::HostChanged { room: room(u, known)?, previous: player(u, known)? },
+        20 if u.ratio(1, 2)? => {
+            let keys = RoomNews::Keys { revision: epoch, keys: vec![1], complete: bool::arbitrary(u)? };
+            let news = match u.int_in_range(0..=2)? {
+                0 => {
+                    let (by, key, value) = (player(u, known)?, text(u)?, Some(text(u)?));
+                    RoomNews::Property { by, revision: epoch, key, value }
+                }
+                _ => any(u)?.unwrap_or(keys),
+            };
+            ToPlayer::InRoom { room: room(u, known)?.id, news }
+        }
         20 => ToPlayer::Queue(QueueStatus { position: u16::arbitrary(u)?, waiting: 1, players: 2 }),
         21 => ToPlayer::QueueClosed(error(u)?),
         22 if bool::arbitrary(u)? => {

@@ -37,6 +37,7 @@ fn record(node: u64, room: u64, name: &str) -> RoomRecord {
             capacity: 8,
             password: false,
             metadata: BTreeMap::from([("map".into(), "hills".into())]),
+            locked: true,
         },
     }
 }

@@ -19,6 +19,7 @@ fn record(game: &str, name: &str, code: &str, room: u64) -> RoomRecord {
             capacity: 8,
             password: false,
             metadata: BTreeMap::new(),
+            locked: false,
         },
     }
 }

@@ -13,6 +13,7 @@ mod membership;
 mod migration;
 mod requests;
 mod seats;
+mod shared;
 mod take_up;
 mod wishes;
 

@@ -11,6 +11,7 @@ mod kicked;
 mod knocks;
 mod logins;
 mod mapped_ports;
+mod members;
 mod mesh;
 mod migration;
 mod neighbour;

@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Token(TokenId),
     /// The members of a room are told who is inside.
     News(RoomId),
+    /// The members of a room are told of more that changed.
+    Shared(RoomId),
     /// A room's host is told of wrong passwords.
     Guesses(RoomId),
     /// Those in line for a quick match are told how it comes along.

@@ -193,6 +193,8 @@ impl EvilServer {
                         migrate: true,
                         epoch: 0,
                         topology: Topology::Star,
+                        locked: false,
+                        teams: Vec::new(),
                     }),
                     _ => Response::Done,
                 };

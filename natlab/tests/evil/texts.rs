@@ -58,6 +58,8 @@ fn info(id: u64, text: &str) -> RoomInfo {
         migrate: true,
         epoch: 0,
         topology: Topology::Star,
+        locked: false,
+        teams: Vec::new(),
     }
 }
 
@@ -84,6 +86,7 @@ fn what_a_server_says_comes_to_the_game_without_what_steers_or_hides() {
                 capacity: 2,
                 password: false,
                 metadata: BTreeMap::from([(name.clone(), name.clone())]),
+                locked: false,
             }]);
             server.refuses = Some(RequestError::Refused { reason: name });
         });

@@ -55,7 +55,7 @@ pub struct RoomLeft {
     pub reason: Option<RoomEnd>,
 }
 
-/// Outcome: the room's metadata changed.
+/// Outcome: the host changed the room's metadata, its lock ([`LockRoom`](crate::LockRoom)) or its teams ([`SetTeams`](crate::SetTeams)).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomChanged(pub RoomInfo);
 

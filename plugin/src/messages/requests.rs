@@ -105,7 +105,8 @@ pub struct KickPeer {
     pub rejoin: bool,
 }
 
-/// Request of a host: give the room new metadata, whose keys and values have at most 384 bytes together. It is
+/// Request of a host: give the room new metadata, whose keys and values have at most 384 bytes together: all of it is in
+/// listings. What only members need may be longer: [`SetRoomProperties`](crate::SetRoomProperties). It is
 /// answered by [`RoomChanged`](crate::RoomChanged) or [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetRoomMetadata(pub BTreeMap<String, String>);

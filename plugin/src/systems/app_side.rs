@@ -11,6 +11,7 @@ use bevy_ecs::system::{ResMut, SystemParam};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
 use traversal_core::{DisconnectReason, Event, LobbyState, Seat};
 
+use super::room::RoomSide;
 use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
 use crate::messages::outcomes as m;
@@ -70,6 +71,7 @@ pub(crate) struct AppSide<'w> {
     news: ResMut<'w, News>,
     stories: ResMut<'w, Stories>,
     qualities: ResMut<'w, Qualities>,
+    shared: RoomSide<'w>,
     out: Outcomes<'w>,
 }
 
@@ -158,6 +160,8 @@ impl AppSide<'_> {
                 self.out.port_mapping_changed.write(m::PortMappingChanged(state));
             }
             Event::RoomEntered { room, hosting } => {
+                let before = self.room.info.as_ref().map(|room| room.id);
+                self.shared.entered(room.id, before);
                 *self.room = CurrentRoom { info: Some(room.clone()), hosting };
                 self.hand_off.room_end = None;
                 self.hand_off.changes.push(Change::RoomEntered { hosting });
@@ -175,7 +179,10 @@ impl AppSide<'_> {
                 }
                 self.out.host_migrated.write(m::HostMigrated { room, hosting, previous, members });
             }
-            Event::Members(members) => self.members(members),
+            Event::Members(members) => {
+                let left = self.members(members);
+                self.shared.members_left(&left);
+            }
             Event::RoomLeft { reason } => self.room_left(reason),
             Event::Rooms(rooms) => {
                 self.out.rooms_listed.write(m::RoomsListed(rooms));
@@ -196,7 +203,11 @@ impl AppSide<'_> {
             Event::Announcement { text } => {
                 self.out.announcement.write(m::Announcement { text });
             }
-            event => self.peer_event(event, generation),
+            event => {
+                if let Some(event) = self.shared.event(event) {
+                    self.peer_event(event, generation);
+                }
+            }
         }
     }
 
@@ -227,7 +238,8 @@ impl AppSide<'_> {
         self.lobby.servers = servers.to_vec();
     }
 
-    fn members(&mut self, members: Vec<PlayerInfo>) {
+    /// Takes the list of members; gives those who are out.
+    fn members(&mut self, members: Vec<PlayerInfo>) -> Vec<PlayerInfo> {
         let missing = |from: &[PlayerInfo], all: &[PlayerInfo]| -> Vec<PlayerInfo> {
             all.iter().filter(|player| from.iter().all(|other| other.id != player.id)).cloned().collect()
         };
@@ -235,13 +247,15 @@ impl AppSide<'_> {
         let left = missing(&members, &self.members.0);
         self.members.0 = members;
         if !joined.is_empty() || !left.is_empty() {
-            self.out.members_changed.write(m::MembersChanged { joined, left });
+            self.out.members_changed.write(m::MembersChanged { joined, left: left.clone() });
         }
+        left
     }
 
     fn room_left(&mut self, reason: Option<RoomEnd>) {
         let room = std::mem::take(&mut *self.room).info;
         self.members.0.clear();
+        self.shared.left();
         // The agent closes the connections of a room that ended; the game hears who really did it.
         self.hand_off.room_end = reason.as_ref().map(|reason| match reason {
             RoomEnd::Kicked { .. } => MatchEnd::Kicked,

@@ -6,6 +6,7 @@ use bevy_ecs::system::{Res, ResMut, SystemParam};
 use traversal_core::{Command, RequestFailure, RequestKind as Kind};
 
 use super::News;
+use super::room::RoomRequests;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 use crate::messages::requests as m;
@@ -26,6 +27,7 @@ pub(crate) struct Requests<'w, 's> {
     close: MessageReader<'w, 's, m::ClosePeer>,
     quick: MessageReader<'w, 's, m::QuickMatch>,
     cancel: MessageReader<'w, 's, m::CancelQuickMatch>,
+    room: RoomRequests<'w, 's>,
 }
 
 pub(crate) fn hand_over_requests(
@@ -48,6 +50,7 @@ pub(crate) fn hand_over_requests(
         mut close,
         mut quick,
         mut cancel,
+        mut room,
     } = requests;
     #[cfg(feature = "states")]
     {
@@ -75,6 +78,7 @@ pub(crate) fn hand_over_requests(
     });
     each(&mut quick, |request| ask(Command::QuickMatch(request.clone().into()), Kind::QuickMatch));
     each(&mut list, |_| ask(Command::ListRooms, Kind::List));
+    room.ask(&mut ask);
     each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
     each(&mut kick, |request| {
         let m::KickPeer { player, reason, rejoin } = request.clone();

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Agent, Command, Event, RequestFailure, RequestKind};
 use crate::address::canonical;
+use crate::lobby::start_countdown;
 use crate::text;
-use crate::wire::message::{Request, RequestError, ToServer, checked_password};
+use crate::wire::message::{InRoom, Request, RequestError, ToServer, checked_password};
 
 impl Agent {
     /// Takes an input: the game wants something.
@@ -62,9 +63,28 @@ impl Agent {
             Command::LocalAddresses(addresses) => self.set_local_addresses(now, addresses),
             Command::PortMapping(news) => self.mapping.set(&mut self.shared.cx(now), news),
             Command::Router(name) => self.detection.set_router(&mut self.shared.cx(now), name),
+            Command::SetMember(changes) => self.in_room(now, RequestKind::SetMember, InRoom::Member(changes)),
+            Command::SetProperties(changes) => {
+                self.in_room(now, RequestKind::SetProperties, InRoom::Properties(changes));
+            }
+            Command::LockRoom(locked) => self.in_room(now, RequestKind::LockRoom, InRoom::Lock(locked)),
+            Command::SetTeams(teams) => self.in_room(now, RequestKind::SetTeams, InRoom::Teams(teams)),
+            Command::StartCountdown { after, rule } => {
+                self.in_room(now, RequestKind::StartCountdown, start_countdown(after, rule));
+            }
+            Command::CancelCountdown => {
+                self.in_room(now, RequestKind::CancelCountdown, InRoom::CancelCountdown { id: None });
+            }
+            Command::HandOver { player } => {
+                self.in_room(now, RequestKind::HandOver, InRoom::HandOver { player })
+            }
         }
         self.show_mapping(now);
         self.sweep(now);
+    }
+
+    fn in_room(&mut self, now: Instant, kind: RequestKind, asked: InRoom) {
+        self.lobby.ask_in_room(&mut self.shared.cx(now), kind, asked);
     }
 
     fn connect(&mut self, now: Instant, servers: Vec<SocketAddr>) {

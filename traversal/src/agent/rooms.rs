@@ -113,7 +113,7 @@ impl Agent {
 
     /// Notes that another member hosts the room.
     pub(super) fn host_changed(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
-        if self.lobby.host_changed(self.shared.identity.player_id(), &room, previous) {
+        if self.lobby.host_changed(&mut self.shared.cx(now), &room, previous) {
             self.announce_host(now, room, previous);
         }
     }

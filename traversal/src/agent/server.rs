@@ -132,6 +132,7 @@ impl Agent {
                 self.handle_link(now, event);
             }
             ToPlayer::Nodes(nodes) => cx.link.know_nodes(nodes),
+            ToPlayer::InRoom { room, news } => self.lobby.handle_in_room(&mut cx, room, news),
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
             ToPlayer::Facts { match_id, facts } => self.match_news(now, match_id, MatchNews::Facts(facts)),
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{LobbyState, RequestFailure, RequestKind, SocketId};
+use super::{Countdown, LobbyState, MemberDiff, RequestFailure, RequestKind, SocketId};
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
 use crate::kept::KeptProfile;
@@ -11,7 +11,9 @@ use crate::method::{Method, Role};
 use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
-use crate::wire::message::{MatchEnd, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary};
+use crate::wire::message::{
+    CountdownEnd, MatchEnd, MemberState, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary,
+};
 
 /// This is a way to another player that carries authenticated data in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +140,7 @@ pub enum Event {
         /// This player is its host.
         hosting: bool,
     },
-    /// The room's metadata changed; here is the room with the new ones.
+    /// The room's metadata changed, or its lock, or its teams; here is the room as it is now.
     RoomChanged(RoomInfo),
     /// The members of the room changed; here are all of them, the host first.
     Members(Vec<PlayerInfo>),
@@ -285,4 +287,33 @@ pub enum Event {
     Queue(Option<QueueStatus>),
     /// The state of the port that the router forwards changed.
     PortMapping(PortMappingState),
+    /// A member of the room, perhaps this player, says something else of itself now.
+    MemberChanged {
+        /// This is the member.
+        player: PlayerId,
+        /// This is what it has changed.
+        changed: MemberDiff,
+        /// This is all that it says.
+        state: MemberState,
+    },
+    /// A property of the room is another one now.
+    PropertyChanged {
+        /// The property has this key.
+        key: String,
+        /// It has this value; `None`: it was removed.
+        value: Option<String>,
+        /// This player wrote it, as host.
+        by: PlayerId,
+    },
+    /// All members of the room are ready, or they are not any more.
+    AllReady(bool),
+    /// A countdown began, or this player came in while one runs.
+    CountdownStarted(Countdown),
+    /// The countdown was cancelled.
+    CountdownCancelled {
+        /// This is why.
+        why: CountdownEnd,
+    },
+    /// The countdown is over: for all members at the same moment.
+    CountdownOver,
 }

@@ -123,6 +123,20 @@ pub enum RequestKind {
     QuickMatch,
     /// The game wants to wait for them no longer ([`Command::CancelQuickMatch`](super::Command::CancelQuickMatch)).
     CancelQuickMatch,
+    /// The game wants to change what this player says of itself ([`Command::SetMember`](super::Command::SetMember)).
+    SetMember,
+    /// The game wants to change properties of the room ([`Command::SetProperties`](super::Command::SetProperties)).
+    SetProperties,
+    /// The game wants to lock or unlock the room ([`Command::LockRoom`](super::Command::LockRoom)).
+    LockRoom,
+    /// The game wants other teams ([`Command::SetTeams`](super::Command::SetTeams)).
+    SetTeams,
+    /// The game wants a countdown ([`Command::StartCountdown`](super::Command::StartCountdown)).
+    StartCountdown,
+    /// The game wants to stop it ([`Command::CancelCountdown`](super::Command::CancelCountdown)).
+    CancelCountdown,
+    /// The game wants another member to host the room ([`Command::HandOver`](super::Command::HandOver)).
+    HandOver,
 }
 
 /// This says why a request did not come about.

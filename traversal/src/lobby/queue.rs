@@ -129,6 +129,7 @@ impl Lobby {
         }
         self.end_queue(cx);
         let news = self.entered(cx, room, None);
+        self.show_shared(cx, None);
         Some(news)
     }
 }

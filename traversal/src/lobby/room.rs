@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::members::Shared;
 use super::{Lobby, LobbyNews, RESUME_RETRY};
 use crate::api::{Event, RequestKind};
 use crate::cx::Cx;
@@ -49,6 +50,10 @@ pub(crate) struct Room {
     parts: BTreeMap<u8, Vec<PlayerInfo>>,
     /// The members as of the latest list of which all parts came, the host first.
     pub(crate) members: Vec<PlayerInfo>,
+    /// This is what the members tell each other.
+    pub(super) shared: Shared,
+    /// The server has said in this session that this player is in the room.
+    pub(super) told_in: bool,
 }
 
 impl Room {
@@ -104,6 +109,7 @@ impl Lobby {
         // Whatever was asked about it is moot.
         self.pending.retain(|_, pending| pending.kind.is_some());
         (self.early_ticket, self.early_host, self.early_notes) = (None, None, None);
+        self.early_news.clear();
         self.room.take()
     }
 
@@ -123,9 +129,14 @@ impl Lobby {
         let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
         let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
         let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
-        let (seeking, ticket, mut members, mut kicked) = match former {
-            Some(room) => (room.seeking, ticket.or(room.ticket), room.members, room.kicked),
-            None => (None, ticket, Vec::new(), BTreeMap::new()),
+        let (seeking, ticket, mut members, mut kicked, shared) = match former {
+            Some(mut room) => {
+                if !hosting {
+                    room.shared.hosts_no_more();
+                }
+                (room.seeking, ticket.or(room.ticket), room.members, room.kicked, room.shared)
+            }
+            None => (None, ticket, Vec::new(), BTreeMap::new(), Shared::default()),
         };
         self.notes_to_show = kicked.values().copied().collect();
         let early = self.early_notes.take().filter(|(room, _)| *room == info.id);
@@ -143,10 +154,12 @@ impl Lobby {
             revision: None,
             parts: BTreeMap::new(),
             members,
+            shared,
+            told_in: true,
         });
         cx.emit(Event::RoomEntered { room: info.clone(), hosting });
         if let Some((early, previous)) = self.early_host.take()
-            && self.host_changed(cx.identity.player_id(), &early, previous)
+            && self.host_changed(cx, &early, previous)
         {
             return LobbyNews::HostChanged { room: early, previous };
         }
@@ -182,7 +195,8 @@ impl Lobby {
     }
 
     /// The room has another host. True if it is news.
-    pub(crate) fn host_changed(&mut self, own: PlayerId, info: &RoomInfo, previous: PlayerId) -> bool {
+    pub(crate) fn host_changed(&mut self, cx: &mut Cx<'_>, info: &RoomInfo, previous: PlayerId) -> bool {
+        let own = cx.identity.player_id();
         let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else {
             self.early_host = Some((info.clone(), previous));
             return false;
@@ -192,9 +206,13 @@ impl Lobby {
         }
         room.info = info.clone();
         room.hosting = info.host == own;
+        if !room.hosting {
+            room.shared.hosts_no_more();
+        }
         room.seeking = None;
         room.members.retain(|member| member.id != previous);
         room.members.sort_by_key(|member| member.id != info.host);
+        self.host_shows(cx);
         true
     }
 
@@ -230,6 +248,7 @@ impl Lobby {
         }
         if let Request::CreateRoom { options } = &mut room.entered_by {
             options.metadata.clone_from(&info.metadata);
+            (options.locked, options.teams) = (info.locked, info.teams.clone());
         }
         room.info = info.clone();
         cx.emit(Event::RoomChanged(info));
@@ -257,9 +276,11 @@ impl Lobby {
             return None;
         }
         let members: Vec<PlayerInfo> = room.parts.values().flatten().cloned().collect();
+        let before: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         room.members.clone_from(&members);
         let ids = members.iter().map(|member| member.id).collect();
         cx.emit(Event::Members(members));
+        self.members_changed(cx, &before);
         Some(ids)
     }
 

@@ -63,6 +63,7 @@ mod tests {
             capacity: 2,
             password: false,
             metadata: std::collections::BTreeMap::new(),
+            locked: false,
         };
         let page = |count| Response::Rooms { rooms: (0..count).map(room).collect(), more: true };
         let fits = (1..).take_while(|count| encode(&page(*count)).is_ok()).last().unwrap();

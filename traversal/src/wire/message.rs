@@ -2,12 +2,13 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `gather` (room shapes, quick matches) and `rendezvous` (plans and facts of a match) are what
+//! directions; `room`, `members` (what members tell each other), `gather` (room shapes, quick matches) and `rendezvous` (plans and facts of a match) are what
 //! they speak of.
 
 mod frame;
 mod gather;
 mod login;
+mod members;
 mod rendezvous;
 mod room;
 mod to_player;
@@ -20,6 +21,11 @@ pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAM
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};
+pub use members::{
+    Changes, CountdownEnd, CountdownRule, InRoom, MAX_CHANGES, MAX_COUNTDOWN_MS, MAX_MEMBER_BYTES,
+    MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberChanges, MemberState,
+    PropertiesOf, RoomNews, ServerCountdown, TeamWish, check_teams, key_hash, parts_of,
+};
 pub use rendezvous::{
     Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SearchPermit,
 };

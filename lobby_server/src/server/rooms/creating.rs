@@ -100,10 +100,13 @@ impl Rooms {
         room.open();
         others.cx.count_room(&room.setup.game);
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, "room opened");
-        let info = room.info();
+        let (info, restored) = (room.info(), room.is_restored());
         let snapshot = room.snapshot();
         others.respond(claim.asker, Ok(Response::Room(info)));
         self.tell_ticket(others, claim.room, owner);
+        if restored {
+            self.tell_shared(others, claim.room, owner);
+        }
         for part in snapshot {
             others.tell_session(claim.asker.session, part);
         }

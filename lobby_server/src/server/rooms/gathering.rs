@@ -207,6 +207,7 @@ impl Rooms {
                 metadata,
                 migrate: true,
                 topology,
+                ..RoomOptions::default()
             },
             password: None,
         };

@@ -88,6 +88,10 @@ impl Rooms {
         if room.kicked.has(now, player) && !hosts {
             return Err(RequestError::Refused { reason: "the host put you out".into() });
         }
+        let returns = entry.known || entry.resume || entry.allowed || inside == Some(entry.room) || hosts;
+        if room.setup.options.locked && !returns {
+            return Err(RequestError::RoomLocked);
+        }
         self.check_password(others, &entry, ip)?;
         match inside {
             Some(inside) if inside == entry.room && !hosts => {

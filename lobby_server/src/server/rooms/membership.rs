@@ -25,9 +25,13 @@ impl Rooms {
         let (asker, id) = (entry.wish.asker, entry.room);
         let player = asker.player;
         let Some(info) = self.take_in(others, player, id) else { return };
+        if let Some(room) = self.rooms.get_mut(&id).filter(|_| !entry.resume && !entry.known) {
+            room.shared.came_in(player);
+        }
         others.respond(asker, Ok(Response::Room(info)));
         self.tell_ticket(others, id, player);
         self.tell_kicked(others, id, player);
+        self.tell_shared(others, id, player);
         if !entry.resume {
             let members =
                 self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
@@ -38,6 +42,7 @@ impl Rooms {
             self.pair_later(others, id);
         }
         self.publish(others, id);
+        self.spread(others, id);
         let host = self.rooms.get(&id).map(Room::host);
         if host.is_none_or(|host| others.roster.room_of(host) != Some(id)) {
             // It is waited for no longer than it takes to ask the others.
@@ -167,6 +172,8 @@ impl Rooms {
         let now = others.cx.now;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.revision += 1;
+        self.shared_members(others, id);
+        let Some(room) = self.rooms.get_mut(&id) else { return };
         if room.news.take(ROOM_NEWS, now) {
             self.tell_members(others, id);
         } else if !others.cx.timers.is_set(Timer::News(id)) {
@@ -202,6 +209,7 @@ impl Rooms {
     pub(super) fn release(&mut self, others: &mut Others<'_>, id: RoomId) {
         let Some(room) = self.rooms.remove(&id) else { return };
         others.cx.timers.set(Timer::News(id), None);
+        others.cx.timers.set(Timer::Shared(id), None);
         others.cx.timers.set(Timer::Guesses(id), None);
         others.cx.timers.set(Timer::Pairs(id), None);
         let location = room.location(others.cx.config.node);

@@ -2,7 +2,7 @@
 
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::text::{self, Metadata};
-use traversal_core::wire::message::{MatchEnd, Request, RequestError, Response, ToPlayer};
+use traversal_core::wire::message::{MatchEnd, Request, RequestError, Response};
 
 use super::wishes::{Entry, JoinWish, Pending, Waiting};
 use super::{Others, Rooms};
@@ -70,6 +70,7 @@ impl Rooms {
             Request::QuickMatch(wanted) => self.quick_match(others, asker, wanted).map(Some),
             Request::LeaveQueue => self.leave_queue(others, player).map(Some),
             Request::Rematch { player: other } => self.rematch(others, player, other).map(Some),
+            Request::InRoom(asked) => self.in_room(others, player, asked).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
         match result {
@@ -90,6 +91,7 @@ impl Rooms {
                 room.map_or(0, |room| room.members.len()) as f64
             }
             Request::Rematch { .. } => 2.0,
+            Request::InRoom(asked) => self.effects_in_room(others, player, asked),
             _ => 0.0,
         }
     }
@@ -214,12 +216,7 @@ impl Rooms {
         let id = self.hosted_room(others, host)?;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(RequestError::NotInRoom) };
         room.setup.options.metadata = metadata;
-        let changed = ToPlayer::RoomChanged(room.info());
-        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
-        for member in members {
-            others.tell(member, changed.clone());
-        }
-        self.update_record(others, id);
+        self.tell_changed(others, id);
         Ok(Response::Done)
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use traversal_core::Identity;
 use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::text::Metadata;
 use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTerms, RoomTicket, ToPlayer, Topology,
 };
@@ -104,7 +105,7 @@ impl Rooms {
         }
         let entry = |resume, allowed| {
             let wish = JoinWish { asker, password: options.password.clone() };
-            Entry { resume, allowed, ..Entry::new(wish, ticket.room) }
+            Entry { resume, allowed, known: true, ..Entry::new(wish, ticket.room) }
         };
         let owner = ticket.host == player;
         let found = self.rooms.get(&ticket.room);
@@ -114,7 +115,7 @@ impl Rooms {
         let hosts = |room: &Room| owner && room.epoch == ticket.epoch;
         if found.is_some_and(|room| outdated(room) && !hosts(room)) {
             // Perhaps it was put out since: it comes in as a stranger does.
-            self.enter(others, entry(false, false));
+            self.enter(others, Entry { known: false, ..entry(false, false) });
             return Ok(None);
         }
         // After a restart somebody with an older ticket was faster.
@@ -196,6 +197,9 @@ impl Rooms {
                 metadata: options.metadata,
                 migrate: terms.migrate,
                 topology: terms.topology,
+                locked: options.locked,
+                teams: options.teams,
+                properties: Metadata::new(),
             },
             password,
         };
@@ -241,6 +245,7 @@ impl Rooms {
         let room = self.rooms.get_mut(&id)?;
         let password =
             options.password.as_ref().map(|password| PasswordHash::new(password, &mut others.cx.rng));
+        let before = room.info();
         room.set_options(options, password);
         if let Some(host) = room.members.first_mut() {
             // A member that took the room up did not know it.
@@ -253,7 +258,13 @@ impl Rooms {
         self.pair_later(others, id);
         self.tell_ticket(others, id, player);
         self.tell_kicked(others, id, player);
+        if before != info {
+            // A member had taken it up, and knew less.
+            self.tell_changed(others, id);
+        }
+        self.tell_shared(others, id, player);
         self.publish(others, id);
+        self.spread(others, id);
         Some(Response::Room(info))
     }
 }

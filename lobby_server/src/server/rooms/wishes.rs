@@ -51,12 +51,14 @@ pub(super) struct Entry {
     pub(super) checked: bool,
     /// The host, or a ticket, lets the player in without a password.
     pub(super) allowed: bool,
+    /// A ticket shows that the player was inside before.
+    pub(super) known: bool,
 }
 
 impl Entry {
     /// A player knocks at the door of a room that was found.
     pub(super) fn new(wish: JoinWish, room: RoomId) -> Self {
-        Self { wish, room, resume: false, checked: false, allowed: false }
+        Self { wish, room, resume: false, checked: false, allowed: false, known: false }
     }
 }
 

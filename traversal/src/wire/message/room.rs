@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_PASSWORD;
 use super::gather::{MESH_CAPACITY, Topology};
+use super::members::{PropertiesOf, check_teams};
 use super::to_player::RequestError;
 use crate::id::{PlayerId, RoomId};
 use crate::secret::Secret;
@@ -34,13 +35,23 @@ pub struct RoomOptions {
     pub public: bool,
     /// The server lets players in without asking the host (M23's allowance, given beforehand).
     pub auto_allow: bool,
-    /// This small map of strings is shown in listings.
+    /// This small map of strings is shown in listings: at most 384 bytes, keys and values together. What only those
+    /// inside need to know goes into [`properties`](Self::properties), which may be longer.
     pub metadata: BTreeMap<String, String>,
     /// This says whether another member becomes host and the room lives on, when the host leaves or is lost. Where it
     /// is off, the room closes.
     pub migrate: bool,
     /// This says who is connected to whom. A mesh takes at most [`MESH_CAPACITY`] players.
     pub topology: Topology,
+    /// Nobody new is let in: only who has a seat or was inside before.
+    pub locked: bool,
+    /// These are the sizes of the teams: at most [`MAX_TEAMS`](super::MAX_TEAMS), of 1 to 64 players. Empty: there are none.
+    pub teams: Vec<u8>,
+    /// The members see these and strangers do not: at most [`MAX_ROOM_PROPERTIES`](super::MAX_ROOM_PROPERTIES) of
+    /// [`MAX_ROOM_BYTES`](super::MAX_ROOM_BYTES) bytes (4 KiB), keys and values together. They do not fit the datagram that
+    /// opens the room: the agent sends them as soon as it is open.
+    #[serde(skip)]
+    pub properties: BTreeMap<String, String>,
 }
 
 impl Default for RoomOptions {
@@ -54,6 +65,9 @@ impl Default for RoomOptions {
             metadata: BTreeMap::new(),
             migrate: true,
             topology: Topology::default(),
+            locked: false,
+            teams: Vec::new(),
+            properties: BTreeMap::new(),
         }
     }
 }
@@ -77,10 +91,14 @@ impl RoomOptions {
         if self.password.as_ref().is_some_and(|password| password.is_empty()) {
             return Err(malformed("room password (1 byte or more)"));
         }
+        check_teams(&self.teams)?;
+        let properties =
+            self.properties.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
         Ok(Self {
             name: text::ROOM_NAME.check(&self.name)?,
             password: checked_password(self.password)?,
             metadata: text::check_metadata(&self.metadata)?,
+            properties: PropertiesOf::Room.change(&BTreeMap::new(), &properties)?,
             ..self
         })
     }
@@ -151,6 +169,10 @@ pub struct RoomInfo {
     pub epoch: u32,
     /// This says who is connected to whom.
     pub topology: Topology,
+    /// This says whether it lets nobody new in, see [`RoomOptions::locked`].
+    pub locked: bool,
+    /// These are the sizes of its teams, see [`RoomOptions::teams`].
+    pub teams: Vec<u8>,
 }
 
 impl RoomInfo {
@@ -165,6 +187,9 @@ impl RoomInfo {
             metadata: self.metadata.clone(),
             migrate: self.migrate,
             topology: self.topology,
+            locked: self.locked,
+            teams: self.teams.clone(),
+            properties: BTreeMap::new(),
         }
     }
 }
@@ -278,6 +303,9 @@ pub struct RoomSummary {
     /// This is what the game says about it, see [`RoomOptions::metadata`].
     #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
+    /// Lets nobody new in, see [`RoomOptions::locked`].
+    #[serde(default)]
+    pub locked: bool,
 }
 
 /// This says why a player is out of a room.
@@ -332,6 +360,7 @@ mod tests {
             RoomOptions { password: Some("x".repeat(65).into()), ..good.clone() },
             RoomOptions { password: Some("".into()), ..good.clone() },
             RoomOptions { metadata: [("k".to_string(), "v".repeat(384))].into(), ..good.clone() },
+            RoomOptions { teams: vec![0], ..good.clone() },
         ];
         for options in bad {
             assert!(matches!(options.clone().checked(), Err(RequestError::Malformed { .. })), "{options:?}");

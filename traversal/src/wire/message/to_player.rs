@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
+use super::members::RoomNews;
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::failure::NoRelay;
@@ -169,6 +170,13 @@ pub enum ToPlayer {
     /// These are other nodes of the same servers, for the case that this one is gone. There are at most
     /// [`MAX_NODE_ADDRESSES`](super::MAX_NODE_ADDRESSES).
     Nodes(Vec<SocketAddr>),
+    /// There is news of what the members of the room tell each other.
+    InRoom {
+        /// This is the room that it is about.
+        room: RoomId,
+        /// This is what is new.
+        news: RoomNews,
+    },
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -185,6 +193,11 @@ pub enum Response {
         rooms: Vec<RoomSummary>,
         /// There are more after the last one.
         more: bool,
+    },
+    /// This is the server's clock.
+    Time {
+        /// So many milliseconds have passed since the server was started.
+        now_ms: u64,
     },
 }
 
@@ -268,6 +281,54 @@ pub enum RequestError {
     /// The player waits for no match, for example when it was made in the same moment.
     #[error("you are not waiting for a quick match")]
     NotQueued,
+    /// There would be too many properties.
+    #[error("at most {max} properties are allowed, it would be {count}; remove some first")]
+    TooManyProperties {
+        /// It would be so many.
+        count: u16,
+        /// There may be so many.
+        max: u16,
+    },
+    /// The properties would be too long, keys and values together.
+    #[error(
+        "at most {max_bytes} bytes of properties are allowed, it would be {bytes}; shorten or remove some first"
+    )]
+    PropertiesTooLong {
+        /// They would have so many bytes.
+        bytes: u32,
+        /// They may have so many bytes.
+        max_bytes: u32,
+    },
+    /// The host has locked the room.
+    #[error("the room is locked; ask its host to unlock it")]
+    RoomLocked,
+    /// The team has as many players as it takes; or all teams, where the server was to choose.
+    #[error("the team is full ({size} of {size}); choose another one")]
+    TeamFull {
+        /// It takes so many players; all of them together, where the server was to choose.
+        size: u16,
+    },
+    /// There is no such team.
+    #[error("there is no such team; the room has {teams}")]
+    NoSuchTeam {
+        /// The room has so many teams.
+        teams: u8,
+    },
+    /// Not all members are ready.
+    #[error("{waiting} of the players are not ready yet")]
+    NotReady {
+        /// So many are not.
+        waiting: u16,
+    },
+    /// A countdown runs already.
+    #[error("a countdown runs already; cancel it first")]
+    CountdownRuns,
+    /// There is no countdown that could be cancelled: none runs, or it is over in this moment for everybody.
+    #[error("there is no countdown to be cancelled")]
+    NoCountdown,
+    /// The room keeps its host: [`RoomOptions::migrate`](super::RoomOptions::migrate) is off.
+    #[error("this room keeps its host, who chose so when opening it")]
+    HostStays,
 }
 
 impl From<TextError> for RequestError {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::gather::QuickMatch;
+use super::members::InRoom;
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
 use crate::facts::NatFacts;
@@ -213,4 +214,6 @@ pub enum Request {
         /// This is the player to be connected with.
         player: PlayerId,
     },
+    /// Something about the room that the player is in.
+    InRoom(InRoom),
 }

@@ -1,6 +1,7 @@
 //! What a message is about, so that a newer one can take an older one's place while that still waits.
 
-use super::{Facts, ToPlayer, ToServer};
+use super::members::key_hash;
+use super::{Facts, RoomNews, ToPlayer, ToServer};
 use crate::id::{JoinId, MatchId, PlayerId, RoomId};
 
 /// A topic is a state that messages tell. Of two messages about one topic the newer one says all that is to be known.
@@ -49,6 +50,14 @@ pub enum Topic {
     GoTo,
     /// It is about the other nodes of the same servers.
     Nodes,
+    /// It is about what a member of a room says of itself.
+    Member(RoomId, PlayerId),
+    /// It is about a property of a room, with this number.
+    Property(RoomId, u32),
+    /// It is about which properties a room has.
+    Keys(RoomId),
+    /// It is about a room's countdown.
+    Countdown(RoomId),
 }
 
 impl Topic {
@@ -76,7 +85,11 @@ impl Topic {
             | Self::WrongPasswords(id)
             | Self::ConfirmLoss(id)
             | Self::HostStands(id)
-            | Self::HostChanged(id) => Some(id),
+            | Self::HostChanged(id)
+            | Self::Member(id, _)
+            | Self::Property(id, _)
+            | Self::Keys(id)
+            | Self::Countdown(id) => Some(id),
             _ => None,
         }
     }
@@ -132,6 +145,12 @@ impl Topical for ToPlayer {
             Self::Relay { match_id, .. } | Self::NoRelay { match_id, .. } => Topic::Relay(*match_id),
             Self::KickNotes { room, notes } => Topic::KickNotes(*room, notes.first()?.player),
             Self::WrongPasswords { room, .. } => Topic::WrongPasswords(*room),
+            Self::InRoom { room, news } => match news {
+                RoomNews::Member { player, .. } => Topic::Member(*room, *player),
+                RoomNews::Property { key, .. } => Topic::Property(*room, key_hash(key)),
+                RoomNews::Keys { .. } => Topic::Keys(*room),
+                RoomNews::Countdown(_) | RoomNews::CountdownCancelled { .. } => Topic::Countdown(*room),
+            },
         })
     }
 }

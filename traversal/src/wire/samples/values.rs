@@ -10,6 +10,10 @@ use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
+    Changes, CountdownEnd, CountdownRule, InRoom, MemberChanges, MemberState, RoomNews, ServerCountdown,
+    TeamWish,
+};
+use crate::wire::message::{
     Facts, Farewell, Frame, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, Method,
     NoRelay, PlannedMethod, PlayerInfo, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
     QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions,
@@ -91,6 +95,9 @@ fn options() -> RoomOptions {
         metadata: metadata(),
         migrate: true,
         topology: Topology::Mesh,
+        locked: true,
+        teams: vec![2, 3],
+        properties: Default::default(),
     }
 }
 
@@ -107,6 +114,8 @@ fn room() -> RoomInfo {
         migrate: true,
         epoch: 3,
         topology: Topology::Star,
+        locked: true,
+        teams: vec![2, 3],
     }
 }
 
@@ -191,6 +200,7 @@ pub(super) fn all() -> Samples {
     to_player(&mut all);
     answers(&mut all);
     rooms(&mut all);
+    members(&mut all);
     matches(&mut all);
     nats(&mut all);
     between_players(&mut all);
@@ -310,6 +320,7 @@ fn requests(all: &mut Samples) {
     put(Request::QuickMatch(quick_match()));
     put(Request::LeaveQueue);
     put(Request::Rematch { player: id(9) });
+    put(Request::InRoom(InRoom::Lock(true)));
 }
 
 fn to_player(all: &mut Samples) {
@@ -343,12 +354,15 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::Announcement { text: "at noon".into() });
     put(ToPlayer::GoTo(vec![v4()]));
     put(ToPlayer::Nodes(vec![v4()]));
+    let news = RoomNews::Keys { revision: 300, keys: vec![1, 1 << 31], complete: true };
+    put(ToPlayer::InRoom { room: ROOM, news });
 }
 
 fn answers(all: &mut Samples) {
     all.put(Response::Room(room()));
     all.put(Response::Done);
     all.put(Response::Rooms { rooms: vec![summary()], more: true });
+    all.put(Response::Time { now_ms: 1 << 40 });
     use RequestError as E;
     for error in [
         E::NoSuchRoom,
@@ -370,6 +384,15 @@ fn answers(all: &mut Samples) {
         E::BadTicket,
         E::AlreadyQueued,
         E::NotQueued,
+        E::TooManyProperties { count: 17, max: 16 },
+        E::PropertiesTooLong { bytes: 5000, max_bytes: 4096 },
+        E::RoomLocked,
+        E::TeamFull { size: 2 },
+        E::NoSuchTeam { teams: 2 },
+        E::NotReady { waiting: 1 },
+        E::CountdownRuns,
+        E::NoCountdown,
+        E::HostStays,
     ] {
         all.put(error);
     }
@@ -388,6 +411,56 @@ fn summary() -> RoomSummary {
         capacity: 4,
         password: true,
         metadata: metadata(),
+        locked: true,
+    }
+}
+
+fn state() -> MemberState {
+    MemberState { ready: true, team: Some(1), properties: metadata() }
+}
+
+fn members(all: &mut Samples) {
+    let changes: Changes = [("skin".into(), Some("red".into())), ("hat".into(), None)].into();
+    let changed = MemberChanges { ready: Some(true), team: Some(TeamWish::Any), properties: changes.clone() };
+    let rule = CountdownRule { unready: true, leave: false, join: true };
+    let countdown = Some((7, 3000, rule));
+    for request in [
+        InRoom::Member(changed.clone()),
+        InRoom::Properties(changes),
+        InRoom::Show { part: 0, parts: 1, properties: metadata(), countdown },
+        InRoom::Lock(true),
+        InRoom::Teams(vec![2, 3]),
+        InRoom::StartCountdown { after_ms: 5000, rule },
+        InRoom::CancelCountdown { id: Some(7) },
+        InRoom::HandOver { player: id(8) },
+        InRoom::Time,
+    ] {
+        all.put(request);
+    }
+    all.put(changed);
+    all.put(state());
+    all.put(rule);
+    let running = ServerCountdown { id: 7, at_ms: 1 << 40, now_ms: 300, rule };
+    all.put(running);
+    for wish in [TeamWish::Leave, TeamWish::Any, TeamWish::Team(1)] {
+        all.put(wish);
+    }
+    for news in [
+        RoomNews::Member { player: id(8), revision: 300, state: state() },
+        RoomNews::Property { by: id(1), revision: 300, key: "map".into(), value: Some("cave".into()) },
+        RoomNews::Keys { revision: 300, keys: vec![1, 1 << 31], complete: false },
+        RoomNews::Countdown(running),
+        RoomNews::CountdownCancelled { id: 7, why: CountdownEnd::ByHost },
+    ] {
+        all.put(news);
+    }
+    for why in [
+        CountdownEnd::ByHost,
+        CountdownEnd::NotReady(id(8)),
+        CountdownEnd::Left(id(8)),
+        CountdownEnd::Joined(id(8)),
+    ] {
+        all.put(why);
     }
 }
 
