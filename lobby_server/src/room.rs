@@ -1,6 +1,7 @@
 //! Rooms: names, codes, passwords, capacity, and what is said about them. Pure: who may enter, and when, is
 //! decided by the dispatcher.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -88,6 +89,8 @@ pub(crate) struct Room {
     pub(crate) kicked: Kicked,
     /// These are wrong passwords that were tried, from the first one on.
     pub(crate) guesses: Option<Guesses>,
+    /// The host has said yes to these players in a call: they come in without being asked about until then.
+    pub(crate) invited: BTreeMap<PlayerId, Instant>,
 }
 
 impl Room {
@@ -117,6 +120,7 @@ impl Room {
             generation,
             kicked: Kicked::default(),
             guesses: None,
+            invited: BTreeMap::new(),
         }
     }
 

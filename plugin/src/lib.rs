@@ -97,6 +97,7 @@ mod link;
 mod log;
 mod messages;
 mod own_networks;
+mod people;
 mod players;
 #[cfg(feature = "port_mapping")]
 mod port_mapping;
@@ -151,6 +152,10 @@ pub use messages::requests::{
     AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer,
     LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata,
 };
+pub use people::{
+    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, ContactsFile, HangUp,
+    IncomingCall, PresenceChanged, SetStatus,
+};
 pub use players::{
     ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, RemotePlayer, Room,
     RoomMembers,
@@ -163,13 +168,14 @@ pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMa
 pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
-pub use traversal_core::id::{JoinId, PlayerId, RoomId};
+pub use traversal_core::id::{CallId, JoinId, PlayerId, PlayerIdError, RoomId};
 pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
 pub use traversal_core::wire::message::{
-    LoginRefusal, MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo, QueueStatus, RequestError, Role,
-    RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
+    CallAnswer, CallEnd, LoginRefusal, MAX_CONTACTS, MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo,
+    Presence, QueueStatus, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+    Status, Topology,
 };
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, Detect, DisconnectReason, FactError, IntoSocketError, KeptProfile,
@@ -182,7 +188,7 @@ pub use trouble::Trouble;
 pub mod text {
     pub use traversal_core::text::{
         Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, REASON, ROOM_NAME, Rule,
-        TextError,
+        STATUS, TextError,
     };
 }
 

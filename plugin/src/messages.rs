@@ -7,4 +7,5 @@ pub(crate) mod requests;
 pub(crate) fn add(app: &mut bevy_app::App) {
     requests::add(app);
     outcomes::add(app);
+    crate::people::add(app);
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 pub use event::{DisconnectReason, Event, LinkQuality, PathInfo, PathKind};
 pub use lobby::{LobbyError, LobbyState, RequestFailure, RequestKind};
 
-use crate::id::{JoinId, PlayerId};
+use crate::id::{CallId, JoinId, PlayerId};
 use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
-use crate::wire::message::{QuickMatch, RoomOptions, RoomTarget};
+use crate::wire::message::{CallAnswer, QuickMatch, RoomOptions, RoomTarget, Status};
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
 /// are asked for with [`Output::OpenSocket`].
@@ -110,6 +110,24 @@ pub enum Command {
     PortMapping(Result<PortMapping, NoPortMapping>),
     /// This is what the machine's router calls itself (M38); `None`: it is not known any more.
     Router(Option<RouterName>),
+    /// These players, and nobody else, may know that this one is on line, and may call it (M35). There are at most
+    /// [`MAX_CONTACTS`](crate::wire::message::MAX_CONTACTS). Of those who allow this player in turn
+    /// [`Event::Presence`] tells. The list counts for all logins to come.
+    SetContacts(Vec<PlayerId>),
+    /// Contacts see this player so; `playing` is set by the agent.
+    SetStatus(Status),
+    /// Call a player to play with it (M36). [`Event::Calling`] and [`Event::CallRinging`] follow, and in the end
+    /// [`Event::CallAccepted`] or [`Event::CallEnded`].
+    Call(PlayerId),
+    /// The game answers an [`Event::IncomingCall`].
+    AnswerCall {
+        /// This call is answered.
+        call: CallId,
+        /// This is the answer.
+        answer: CallAnswer,
+    },
+    /// The player who called wants it no longer.
+    HangUp(CallId),
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

@@ -9,6 +9,7 @@ mod known;
 mod meeting;
 mod output;
 mod paths;
+mod people;
 mod play;
 mod session;
 mod stock;
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
     };
     let (common, game) = match &cli.command {
         Sub::Doctor(doctor) => return doctor::run(doctor, stop),
+        Sub::People(people) => {
+            let manual = people.common().known.facts().unwrap_or(NatFacts::NONE);
+            return people::run(people, config(people.common(), None, (false, manual)), stop);
+        }
         Sub::Nat { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
             (common, Some(game))

@@ -14,6 +14,7 @@ mod mapped_ports;
 mod mesh;
 mod migration;
 mod neighbour;
+mod people;
 mod places;
 mod probes;
 mod pushes;

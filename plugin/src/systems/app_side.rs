@@ -14,6 +14,7 @@ use traversal_core::{DisconnectReason, Event, LobbyState, Seat};
 use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
 use crate::messages::outcomes as m;
+use crate::people::PeopleSide;
 use crate::progress::Stories;
 use crate::protocol::Report;
 use crate::renet::{Change, HandOff};
@@ -70,6 +71,7 @@ pub(crate) struct AppSide<'w> {
     news: ResMut<'w, News>,
     stories: ResMut<'w, Stories>,
     qualities: ResMut<'w, Qualities>,
+    people: PeopleSide<'w>,
     out: Outcomes<'w>,
 }
 
@@ -196,7 +198,11 @@ impl AppSide<'_> {
             Event::Announcement { text } => {
                 self.out.announcement.write(m::Announcement { text });
             }
-            event => self.peer_event(event, generation),
+            event => {
+                if let Some(event) = self.people.event(event) {
+                    self.peer_event(event, generation);
+                }
+            }
         }
     }
 
@@ -257,6 +263,7 @@ impl AppSide<'_> {
     pub(super) fn driver_gone(&mut self) {
         self.news.set_changed();
         self.qualities.driver_gone();
+        self.people.driver_gone();
         for peer in std::mem::take(&mut self.peers.0).into_values() {
             self.disconnected(peer, DisconnectReason::Local);
         }

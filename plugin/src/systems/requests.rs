@@ -9,6 +9,7 @@ use super::News;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 use crate::messages::requests as m;
+use crate::people::PeopleRequests;
 use crate::state::LobbyLink;
 
 /// This reads all requests but [`ConnectLobby`](m::ConnectLobby).
@@ -32,6 +33,7 @@ pub(crate) fn hand_over_requests(
     requests: Requests,
     mut link: ResMut<TraversalLink>,
     lobby: Res<LobbyLink>,
+    mut people: PeopleRequests,
     mut failed: MessageWriter<RequestFailed>,
     mut news: ResMut<News>,
 ) {
@@ -97,6 +99,7 @@ pub(crate) fn hand_over_requests(
         let m::ClosePeer { player, reason } = request.clone();
         link.command(Command::ClosePeer { player, reason });
     });
+    people.hand_over(link, &mut failed);
     link.hand_over();
 }
 

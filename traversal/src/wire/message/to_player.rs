@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::calls::CallNews;
+use super::contacts::ContactNews;
 use super::gather::{QueueStatus, QuickMatched};
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
@@ -169,6 +171,10 @@ pub enum ToPlayer {
     /// These are other nodes of the same servers, for the case that this one is gone. There are at most
     /// [`MAX_NODE_ADDRESSES`](super::MAX_NODE_ADDRESSES).
     Nodes(Vec<SocketAddr>),
+    /// There is news of contacts who allow this player, as it allows them.
+    Contacts(Vec<ContactNews>),
+    /// There is news of a call.
+    Call(CallNews),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -268,6 +274,18 @@ pub enum RequestError {
     /// The player waits for no match, for example when it was made in the same moment.
     #[error("you are not waiting for a quick match")]
     NotQueued,
+    /// A list of contacts is too long.
+    #[error("at most {limit} contacts are possible; remove some first")]
+    TooManyContacts {
+        /// A player may allow so many others.
+        limit: u16,
+    },
+    /// The call is over, or was never there.
+    #[error("that call is over")]
+    NoSuchCall,
+    /// A player may call one other at a time.
+    #[error("you are calling somebody already; hang up first")]
+    AlreadyCalling,
 }
 
 impl From<TextError> for RequestError {

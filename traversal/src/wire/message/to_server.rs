@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::calls::CallRequest;
+use super::contacts::ContactsRequest;
 use super::gather::QuickMatch;
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
@@ -213,4 +215,8 @@ pub enum Request {
         /// This is the player to be connected with.
         player: PlayerId,
     },
+    /// Whom the player allows, and how it is shown to those.
+    Contacts(ContactsRequest),
+    /// The player calls another one, answers a call, or hangs up.
+    Call(CallRequest),
 }

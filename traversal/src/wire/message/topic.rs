@@ -1,7 +1,7 @@
 //! What a message is about, so that a newer one can take an older one's place while that still waits.
 
 use super::{Facts, ToPlayer, ToServer};
-use crate::id::{JoinId, MatchId, PlayerId, RoomId};
+use crate::id::{CallId, JoinId, MatchId, PlayerId, RoomId};
 
 /// A topic is a state that messages tell. Of two messages about one topic the newer one says all that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub enum Topic {
     GoTo,
     /// It is about the other nodes of the same servers.
     Nodes,
+    /// It is about a call.
+    Call(CallId),
 }
 
 impl Topic {
@@ -100,7 +102,9 @@ impl Topical for ToPlayer {
             Self::Response { .. }
             | Self::QueueClosed(_)
             | Self::QuickMatched(_)
-            | Self::Announcement { .. } => return None,
+            | Self::Announcement { .. }
+            | Self::Contacts(_) => return None,
+            Self::Call(news) => Topic::Call(news.call()),
             Self::GoTo(_) => Topic::GoTo,
             Self::Nodes(_) => Topic::Nodes,
             Self::Members { room, part, .. } => Topic::Members(*room, *part),
