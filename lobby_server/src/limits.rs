@@ -4,6 +4,7 @@
 //! the number of buckets is fixed and a keyed hash picks one.
 
 mod counts;
+mod keys;
 mod turns;
 mod waiting;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 pub(crate) use counts::Counts;
+pub(crate) use keys::KeyLimiter;
 pub(crate) use turns::PortTurns;
 pub(crate) use waiting::Waiting;
 

@@ -27,6 +27,11 @@ pub const LEASE: Duration = Duration::from_secs(4);
 /// The names and codes of a node that is gone are kept for those who were in its rooms for so long after that.
 pub const RESERVED: Duration = Duration::from_secs(30);
 
+/// So many players may be named in one [`RegistryOperation::Post`]: the shared registry serves nobody else meanwhile.
+pub const MAX_POSTED: usize = 60;
+/// So many posts may wait for one node; older ones are dropped.
+pub(crate) const MAX_WAITING_POSTS: usize = 20_000;
+
 /// This numbers a command; its reply bears the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryId(pub u64);
@@ -128,6 +133,13 @@ pub enum RegistryOperation {
     Depart(PlayerId),
     /// This asks at which node a player is. The reply is `At`.
     Locate(PlayerId),
+    /// Hands this text to the other nodes at which these players are. The reply is `Done`, wherever they are or not.
+    Post {
+        /// These are the players, at most [`MAX_POSTED`].
+        to: Vec<PlayerId>,
+        /// Only nodes read it.
+        body: String,
+    },
 }
 
 /// The registry answers a [`RegistryOperation`] with this.
@@ -179,6 +191,17 @@ pub enum RegistryNote {
     },
     /// The player has logged in at another node. It may be here again since: [`RegistryOperation::Locate`] tells.
     PlayerElsewhere(PlayerId),
+    /// Another node has this to say about or to these players, who are or were here.
+    Post {
+        /// It comes from this node.
+        from: u64,
+        /// These are the players.
+        to: Vec<PlayerId>,
+        /// This is what the other node said.
+        body: String,
+    },
+    /// The registry was away, or has lost what it knew: what nodes had to tell each other meanwhile may be lost.
+    Resumed,
 }
 
 /// The registry did not do it: not reachable, or broken.

@@ -1,6 +1,7 @@
 //! Rooms: names, codes, passwords, capacity, and what is said about them. Pure: who may enter, and when, is
 //! decided by the dispatcher.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -91,6 +92,8 @@ pub(crate) struct Room {
     pub(crate) guesses: Option<Guesses>,
     /// This is what the members share.
     pub(crate) shared: Shared,
+    /// The host has said yes to these players in a call: they come in without being asked about until then.
+    pub(crate) invited: BTreeMap<PlayerId, Instant>,
 }
 
 impl Room {
@@ -121,6 +124,7 @@ impl Room {
             kicked: Kicked::default(),
             guesses: None,
             shared: Shared::new(origin == Origin::New, now),
+            invited: BTreeMap::new(),
         }
     }
 

@@ -17,6 +17,7 @@ mod matches;
 mod neighbour;
 mod nodes;
 pub(crate) mod operator;
+mod people;
 mod refusals;
 mod rooms;
 mod roster;
@@ -56,6 +57,7 @@ use matches::Matches;
 use neighbour::Neighbour;
 pub use neighbour::{LinkTransmit, NeighbourState};
 pub use operator::{NotOne, PlayerRow, RoomRow};
+use people::People;
 pub use refusals::{Refusal, Refusals};
 use rooms::{Others, Rooms};
 use roster::{Roster, RosterKeys};
@@ -75,6 +77,7 @@ pub struct Server {
     roster: Roster,
     matches: Matches,
     rooms: Rooms,
+    people: Box<People>,
     stun: Stun,
     place: Place,
     /// Another server's address is the second one of this one.
@@ -107,6 +110,7 @@ impl Server {
             roster: Roster::new(&config, identity, keys, now),
             matches: Matches::new(&config, now),
             rooms: Rooms::new(&config, limiter_key, now),
+            people: Box::new(People::new(limiter_key, now)),
             stun: Stun::new(&config, limiter_key, now),
             place: Place::default(),
             neighbour: None,
@@ -356,7 +360,12 @@ impl Server {
             Timer::Searches => others.matches.search_timeout(others.cx),
             Timer::Token(id) => self.token_answered(id, Err(NoVerdict::TooLate)),
             Timer::Stale(player) => rooms.stale_timeout(others, player),
-            Timer::Registry(id) => rooms.registry_timeout(others, id),
+            Timer::Registry(id) => {
+                if !self.post_answered(id, &Err(RegistryDown)) {
+                    let (rooms, mut others) = self.split();
+                    rooms.registry_timeout(&mut others, id);
+                }
+            }
             Timer::Ask(join) => rooms.ask_timeout(others, join),
             Timer::Check(room) => rooms.check_timeout(others, room),
             Timer::Loss(room) => rooms.loss_timeout(others, room),
@@ -376,6 +385,11 @@ impl Server {
                 }
             }
             Timer::Neighbour => self.neighbour_timeout(),
+            Timer::Contacts(player) => self.contacts_timeout(player),
+            Timer::Resync => self.resync_timeout(),
+            Timer::Post => self.post_timeout(),
+            Timer::Calling(player) => self.calling_timeout(player),
+            Timer::Called(player) => self.called_timeout(player),
         }
     }
 
@@ -403,8 +417,10 @@ impl Server {
         reply: Result<RegistryReply, RegistryDown>,
     ) {
         self.cx.now = now;
-        let (rooms, mut others) = self.split();
-        rooms.registry_answered(&mut others, id, reply);
+        if !self.post_answered(id, &reply) {
+            let (rooms, mut others) = self.split();
+            rooms.registry_answered(&mut others, id, reply);
+        }
         self.settle();
     }
 
@@ -436,6 +452,7 @@ impl Server {
 
     /// Moves what sessions have to send to the outputs.
     fn settle(&mut self) {
+        self.follow_people();
         loop {
             self.matches.tell_searches(&mut self.cx, &mut self.roster);
             let Some(id) = self.roster.pop_unsettled() else { break };

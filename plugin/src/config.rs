@@ -17,6 +17,7 @@ use traversal_core::classify::LifetimeSearch;
 use traversal_core::{AgentConfig, MappingProtocol};
 
 use crate::interfaces::Interfaces;
+use crate::people::ContactsFile;
 use crate::resolve::{Resolve, SystemResolver};
 
 /// The search for the lifetime of an idle NAT mapping may take this long, beside a few round trips: its longest
@@ -86,6 +87,9 @@ pub struct TraversalConfig {
     /// What was measured in which network is kept here, so that a join right after the next start has something to go
     /// by. Everything is measured all the same.
     pub kept_profiles: KeptProfiles,
+    /// Contacts are kept here from one start to the next, see [`Contacts`](crate::Contacts). Default:
+    /// [`ContactsFile::BesideIdentity`].
+    pub contacts: ContactsFile,
     /// These are the agent's further settings: LAN, relay, TCP, method, detection, what is known of the NATs
     /// beforehand (its `manual`, `bubble_targets` and M24's `ports_ahead`), caps, timeouts. Its `game`,
     /// `game_protocol`, `name`, `token` and `server_keys` are replaced by the fields above.
@@ -142,6 +146,7 @@ impl Default for TraversalConfig {
             identity: IdentitySource::default(),
             known_servers: KnownServers::default(),
             kept_profiles: KeptProfiles::default(),
+            contacts: ContactsFile::default(),
             agent,
             transport: Transport::default(),
             renet: ConnectionConfig::default(),

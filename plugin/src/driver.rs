@@ -14,6 +14,7 @@ use crate::identity::{self, Loaded};
 use crate::interfaces::{self, Local};
 use crate::kept_profiles::{self, Keeper};
 use crate::known_servers::{self, Known};
+use crate::people;
 use crate::protocol::{CHANNEL, Report, Request, Shared};
 #[cfg(feature = "port_mapping")]
 use crate::run_loop::Router;
@@ -30,6 +31,8 @@ pub(crate) struct Driver {
     threads: Vec<JoinHandle<()>>,
     /// This is dropped to end the thread that watches the interfaces.
     stop_watching: Option<Sender<()>>,
+    /// These contacts are kept, and this is the way to keep others.
+    pub(crate) contacts: Option<people::Store>,
     /// Keeps other instances from this one's identity.
     _identity_in_use: Option<std::fs::File>,
 }
@@ -68,6 +71,7 @@ impl Driver {
             shared,
             threads: Vec::new(),
             stop_watching: Some(stop_watching),
+            contacts: None,
             _identity_in_use: in_use,
         };
         #[cfg(feature = "port_mapping")]
@@ -93,6 +97,11 @@ impl Driver {
         run_loop.set_known(known);
         if let Some(thread) = thread {
             driver.spawn("traversal-known", thread)?;
+        }
+        if let Some(path) = people::path(&config.contacts, beside.as_deref()) {
+            let (store, thread) = people::Store::open(path);
+            driver.contacts = Some(store);
+            driver.spawn("traversal-contacts", thread)?;
         }
         if let Some(path) = kept_file {
             let (keeper, thread) = Keeper::new(path);

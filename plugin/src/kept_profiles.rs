@@ -121,7 +121,7 @@ fn store(path: &Path, new: KeptProfile) -> Result<(), KeptError> {
 }
 
 /// Renames what was written beside, so that nobody reads half of it.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = write_beside(path, content)?;
     let renamed = fs::rename(&beside, path);
     if renamed.is_err() {

@@ -97,6 +97,7 @@ mod link;
 mod log;
 mod messages;
 mod own_networks;
+mod people;
 mod players;
 #[cfg(feature = "port_mapping")]
 mod port_mapping;
@@ -156,6 +157,10 @@ pub use messages::room::{
     LockRoom, PlayerPropertiesChanged, RoomPropertyChanged, RoomShared, SetProperties, SetReady,
     SetRoomProperties, SetTeam, SetTeams, StartCountdown,
 };
+pub use people::{
+    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, ContactsFile, HangUp,
+    IncomingCall, PresenceChanged, SetStatus,
+};
 pub use players::{
     ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, PlayerProperties,
     RemotePlayer, Room, RoomMembers,
@@ -168,17 +173,18 @@ pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMa
 pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
-pub use traversal_core::id::{JoinId, PlayerId, RoomId};
+pub use traversal_core::id::{CallId, JoinId, PlayerId, PlayerIdError, RoomId};
 pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
 pub use traversal_core::wire::message::{
-    Changes, CountdownEnd, CountdownRule, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES,
-    MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, TeamWish,
+    CallAnswer, CallEnd, LoginRefusal, MAX_CONTACTS, MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo,
+    Presence, QueueStatus, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+    Status, Topology,
 };
 pub use traversal_core::wire::message::{
-    LoginRefusal, MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo, QueueStatus, RequestError, Role,
-    RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
+    Changes, CountdownEnd, CountdownRule, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES,
+    MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, TeamWish,
 };
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, Countdown, Detect, DisconnectReason, FactError, IntoSocketError,
@@ -191,7 +197,7 @@ pub use trouble::Trouble;
 pub mod text {
     pub use traversal_core::text::{
         Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, PROPERTY_KEY, PROPERTY_VALUE,
-        REASON, ROOM_NAME, Rule, TextError,
+        REASON, ROOM_NAME, Rule, STATUS, TextError,
     };
 }
 

@@ -12,6 +12,7 @@ use crate::driver::Driver;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PendingSocket;
 use crate::messages::requests::ConnectLobby;
+use crate::people::Told;
 use crate::protocol::{Report, Request};
 use crate::state::TraversalStats;
 
@@ -24,6 +25,8 @@ pub struct TraversalLink {
     /// Requests that found the channel full.
     waiting: VecDeque<Request>,
     stats: TraversalStats,
+    /// The driver was told this of contacts.
+    pub(crate) told: Told,
     /// This is a report that takes the place of something that ended in this frame: it is taken with the next.
     pub(crate) held: Option<Report>,
     /// This is why the driver could not start, until it was said.
@@ -32,8 +35,15 @@ pub struct TraversalLink {
 
 impl TraversalLink {
     pub(crate) fn new(config: TraversalConfig, stats: TraversalStats) -> Self {
-        let mut link =
-            Self { config, driver: None, waiting: VecDeque::new(), held: None, stats, failure: None };
+        let mut link = Self {
+            config,
+            driver: None,
+            waiting: VecDeque::new(),
+            held: None,
+            stats,
+            told: Told::default(),
+            failure: None,
+        };
         if !link.config.lobby.is_empty() {
             link.connect(ConnectLobby { servers: link.config.lobby.clone(), ..ConnectLobby::default() });
         }
@@ -131,6 +141,7 @@ impl TraversalLink {
         if self.driver.is_none() {
             self.waiting.clear();
             self.held = None;
+            self.told.forget();
             match Driver::start(&self.config, self.stats.0.clone()) {
                 Ok(driver) => self.driver = Some(driver),
                 Err(error) => {

@@ -9,4 +9,5 @@ pub(crate) fn add(app: &mut bevy_app::App) {
     requests::add(app);
     outcomes::add(app);
     room::add(app);
+    crate::people::add(app);
 }

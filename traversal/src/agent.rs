@@ -20,6 +20,7 @@ use crate::lobby::Lobby;
 use crate::mapping_check::MappingCheck;
 use crate::mesh::Mesh;
 use crate::peer::Peer;
+use crate::people::People;
 use crate::sockets::Owner;
 use crate::timer::{due, earliest};
 use crate::way::Way;
@@ -44,6 +45,7 @@ const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 pub struct Agent {
     shared: Shared,
     lobby: Lobby,
+    people: People,
     detection: Detection,
     mapping: MappingCheck,
     peers: BTreeMap<MatchId, Peer>,
@@ -64,6 +66,7 @@ mod commands;
 mod datagrams;
 mod life;
 mod matches;
+mod people;
 mod reading;
 mod rooms;
 mod server;
@@ -83,6 +86,7 @@ impl Agent {
         Self {
             shared: Shared::new(config, identity, seed, Main { v4: main.0, v6: main.1 }),
             lobby: Lobby::default(),
+            people: People::default(),
             detection: Detection::default(),
             mapping: MappingCheck::default(),
             peers: BTreeMap::new(),
@@ -205,6 +209,8 @@ impl Agent {
         for match_id in matches {
             self.handle_peer_timeout(now, match_id);
         }
+        self.people.handle_timeout(&mut self.shared.cx(now));
+        self.show_playing(now);
         self.life_timeout(now);
         self.mend_mesh(now);
         self.sweep(now);
@@ -259,6 +265,8 @@ impl Agent {
         let lobby = self.lobby.poll_timeout(&self.shared.link);
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.shared.config)).min();
         let mesh = self.mesh.poll_timeout().filter(|_| self.shared.link.is_online());
-        earliest(earliest(earliest(link, lobby), earliest(peers, mesh)), self.life.poll_timeout())
+        let people = self.people.poll_timeout(self.shared.link.is_online());
+        let own = earliest(people, self.life.poll_timeout());
+        earliest(earliest(earliest(link, lobby), earliest(peers, mesh)), own)
     }
 }

@@ -12,11 +12,13 @@ pub use event::{DisconnectReason, Event, LinkQuality, PathInfo, PathKind};
 pub use lobby::{LobbyError, LobbyState, RequestFailure, RequestKind};
 pub use members::{Countdown, MemberDiff};
 
-use crate::id::{JoinId, PlayerId};
+use crate::id::{CallId, JoinId, PlayerId};
 use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
-use crate::wire::message::{Changes, CountdownRule, MemberChanges, QuickMatch, RoomOptions, RoomTarget};
+use crate::wire::message::{
+    CallAnswer, Changes, CountdownRule, MemberChanges, QuickMatch, RoomOptions, RoomTarget, Status,
+};
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
 /// are asked for with [`Output::OpenSocket`].
@@ -135,6 +137,24 @@ pub enum Command {
         /// This member is to be host.
         player: PlayerId,
     },
+    /// These players, and nobody else, may know that this one is on line, and may call it (M35). There are at most
+    /// [`MAX_CONTACTS`](crate::wire::message::MAX_CONTACTS). Of those who allow this player in turn
+    /// [`Event::Presence`] tells. The list counts for all logins to come.
+    SetContacts(Vec<PlayerId>),
+    /// Contacts see this player so; `playing` is set by the agent.
+    SetStatus(Status),
+    /// Call a player to play with it (M36). [`Event::Calling`] and [`Event::CallRinging`] follow, and in the end
+    /// [`Event::CallAccepted`] or [`Event::CallEnded`].
+    Call(PlayerId),
+    /// The game answers an [`Event::IncomingCall`].
+    AnswerCall {
+        /// This call is answered.
+        call: CallId,
+        /// This is the answer.
+        answer: CallAnswer,
+    },
+    /// The player who called wants it no longer.
+    HangUp(CallId),
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

@@ -1,6 +1,7 @@
 //! Names for players, rooms and matches, as they stand on the wire.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -35,6 +36,23 @@ impl fmt::Display for PlayerId {
     }
 }
 
+/// A text is no player's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a player's id has 32 hexadecimal digits")]
+pub struct PlayerIdError;
+
+impl FromStr for PlayerId {
+    type Err = PlayerIdError;
+
+    /// Reads what `Display` writes, in upper or lower case, without the space around it.
+    fn from_str(text: &str) -> Result<Self, PlayerIdError> {
+        let text = text.trim();
+        let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| plain).ok_or(PlayerIdError)?;
+        Ok(Self(number.to_be_bytes()))
+    }
+}
+
 impl fmt::Debug for PlayerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PlayerId({self})")
@@ -63,6 +81,10 @@ pub struct RoomEpoch {
 /// This names someone's wish to enter a room, which waits for the host's answer (M23).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct JoinId(pub u64);
+
+/// This names a call of one player to another. The caller draws it at random, so it is told apart by the caller's id too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct CallId(pub u64);
 
 /// This numbers a request of this player to the server, so that answers are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

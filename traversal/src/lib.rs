@@ -64,6 +64,7 @@ pub mod nat;
 mod open_tests;
 mod path;
 mod peer;
+mod people;
 pub mod plan;
 pub mod port_mapping;
 pub mod ports;

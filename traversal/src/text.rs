@@ -31,6 +31,8 @@ pub const MAX_REASON: usize = 200;
 pub const MAX_ANNOUNCEMENT: usize = 800;
 /// A room's metadata as a whole (keys and values) has so many bytes at the most.
 pub const MAX_METADATA: usize = 384;
+/// What a player says of itself to its contacts has so many bytes at the most.
+pub const MAX_STATUS: usize = 120;
 /// The name of a quick match's mode has so many bytes at the most.
 pub const MAX_MODE: usize = 48;
 
@@ -62,6 +64,8 @@ pub const REASON: Rule = Rule { what: "reason", chars: 160, bytes: MAX_REASON, e
 /// This rule is for what an operator tells all players of a game.
 pub const ANNOUNCEMENT: Rule =
     Rule { what: "announcement", chars: 400, bytes: MAX_ANNOUNCEMENT, empty: false };
+/// This rule is for what a player says of itself to its contacts.
+pub const STATUS: Rule = Rule { what: "status", chars: 60, bytes: MAX_STATUS, empty: true };
 /// This is the rule of a quick match's mode.
 pub const MODE: Rule = Rule { what: "mode of a quick match", chars: MAX_MODE, bytes: MAX_MODE, empty: true };
 /// This is the rule of a game's id.
@@ -333,6 +337,16 @@ pub(crate) fn read_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, 
 /// Reads an announcement in a message, and cleans it.
 pub(crate) fn read_announcement<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| ANNOUNCEMENT.clean(&text))
+}
+
+/// Reads what a contact says of itself in a message, and cleans it.
+pub(crate) fn read_status<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| STATUS.clean(&text))
+}
+
+/// Reads the name of a contact's room in a message, and cleans it.
+pub(crate) fn read_room_of_contact<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(from).map(|name| name.map(|name| ROOM_NAME.clean(&name)))
 }
 
 /// Returns a reason as it stands behind a sentence: with a colon, or nothing where there is none.

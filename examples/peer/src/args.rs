@@ -11,6 +11,7 @@ use headless::args::{RelayArg, seconds};
 use crate::doctor::Doctor;
 use crate::known::Known;
 use crate::members::{EVENTS, MembersArgs};
+use crate::people::People;
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
 #[derive(Parser, Debug)]
@@ -27,6 +28,8 @@ const EXAMPLES: &str = "Examples:
   peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
   peer join --lobby 203.0.113.10:3478 --room r1 --nat ps --step 2 --bubble-target 40000
   peer quick --lobby 203.0.113.10:3478 --mode duel --players 2
+  peer contacts --lobby 203.0.113.10:3478 --identity me.key --allow 0123456789abcdef0123456789abcdef --json
+  peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
   peer doctor --lobby 203.0.113.10:3478";
 
 #[derive(Subcommand, Debug)]
@@ -43,6 +46,8 @@ pub(crate) enum Sub {
     ///
     /// Addresses are masked. Succeeds when nothing keeps games from working.
     Doctor(Doctor),
+    #[command(flatten)]
+    People(People),
     /// Open a room and play with who comes
     #[command(after_help = EVENTS)]
     Host {

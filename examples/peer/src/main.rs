@@ -10,6 +10,7 @@ mod meeting;
 mod members;
 mod output;
 mod paths;
+mod people;
 mod play;
 mod session;
 mod stock;
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
     };
     let (common, game) = match &cli.command {
         Sub::Doctor(doctor) => return doctor::run(doctor, stop),
+        Sub::People(people) => {
+            let manual = people.common().known.facts().unwrap_or(NatFacts::NONE);
+            return people::run(people, config(people.common(), None, (false, manual)), stop);
+        }
         Sub::Nat { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
             (common, Some(game))

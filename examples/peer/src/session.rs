@@ -48,7 +48,7 @@ impl Goal {
         match command {
             Sub::Nat { lifetime, .. } => Self::Nat { lifetime: *lifetime },
             // It has a run of its own.
-            Sub::Doctor(_) => Self::Nat { lifetime: false },
+            Sub::Doctor(_) | Sub::People(_) => Self::Nat { lifetime: false },
             Sub::Host { room, players, capacity, refuse, password, game, .. } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),

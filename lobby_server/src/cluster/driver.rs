@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use redis::{ConnectionInfo, Value};
 use traversal_core::id::{PlayerId, RoomId};
 
-use super::entries::{read_lost, read_page, read_pulse, read_reply};
-use super::jobs::{Event, Identifying, Job, Order};
+use super::entries::{read_lost, read_page, read_posts, read_pulse, read_reply};
+use super::jobs::{Event, Identifying, Job, MOST_POSTS, Order};
 use super::link::{Link, LinkError, fine, shown};
 use super::numbers::Shared;
 use super::words::Words;
@@ -24,6 +24,9 @@ const GROUP: usize = 32;
 const GROUPS: usize = 16;
 /// All that this node holds is told again within this time, a third of its life.
 const ROUND: Duration = Duration::from_secs(180);
+/// A node looks so often for what others have to say to it: so much later a player at the most hears of one at another node. A
+/// node that is alone does not.
+const COLLECT: Duration = Duration::from_millis(100);
 /// Where Redis is not reached it is tried again after a wait between these, the longer the more often it failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// So many rooms that are gone are remembered while Redis is not reached; it forgets the others by itself.
@@ -48,6 +51,9 @@ pub(super) struct State {
     retry_at: Option<Instant>,
     failures: u32,
     next_beat: Option<Instant>,
+    next_collect: Option<Instant>,
+    /// This post was the last one that was read.
+    last_post: Option<String>,
     /// The data that Redis had at the last beat began with this one.
     era: Option<String>,
     /// This note was the last one; none: there was none since the era began.
@@ -96,7 +102,11 @@ impl Driver {
         if state.link.is_some() && self.shared.is_up() && state.has_news() {
             return Duration::ZERO;
         }
-        let due = if state.link.is_some() { state.next_beat } else { state.retry_at };
+        let collect = state.next_collect.filter(|_| self.shared.is_up());
+        let due = match state.link {
+            Some(_) => state.next_beat.map(|beat| collect.map_or(beat, |collect| collect.min(beat))),
+            None => state.retry_at,
+        };
         due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
     }
 
@@ -161,6 +171,11 @@ impl Driver {
         let mut batch: Vec<Job> = self.state.owed.drain(..self.state.owed.len().min(BATCH)).collect();
         batch.append(jobs);
         self.state.add_news(&mut batch);
+        let now = Instant::now();
+        if self.state.next_collect.is_some_and(|at| at <= now) {
+            self.state.next_collect = Some(now + COLLECT);
+            batch.push(Job::Collect { last: self.state.last_post.clone() });
+        }
         if !batch.is_empty() {
             self.perform(batch);
         }
@@ -208,14 +223,21 @@ impl Driver {
                         self.state.tell_all();
                     }
                     if lost {
-                        self.state.last_note = None;
+                        (self.state.last_note, self.state.last_post) = (None, None);
                     }
+                    let resumed = lost || pulse.lapsed || !self.shared.is_up();
                     self.state.era = Some(pulse.era);
                     self.state.last_note = pulse.last.or(self.state.last_note.take());
                     self.state.failures = 0;
                     self.shared.set_up(pulse.others.len() as u64 + 1);
                     self.words.is_there(&shown(&self.address), lost);
+                    let alone = pulse.others.is_empty();
+                    self.state.next_collect =
+                        self.state.next_collect.or(Some(Instant::now())).filter(|_| !alone);
                     self.note(RegistryNote::Nodes(pulse.others));
+                    if resumed {
+                        self.note(RegistryNote::Resumed);
+                    }
                     pulse
                         .gone
                         .into_iter()
@@ -238,6 +260,17 @@ impl Driver {
                 self.answer(id, read_reply(&reply).ok_or(RegistryDown));
             }
             Job::List { id, .. } => self.answer(id, read_page(&reply).ok_or(RegistryDown)),
+            Job::Post { id, .. } => self.answer(id, Ok(RegistryReply::Done)),
+            Job::Collect { .. } => {
+                let posts = read_posts(&reply).unwrap_or_default();
+                if posts.len() >= MOST_POSTS {
+                    self.state.next_collect = Some(Instant::now());
+                }
+                for post in posts {
+                    self.state.last_post = Some(post.id);
+                    self.note(RegistryNote::Post { from: post.from, to: post.to, body: post.body });
+                }
+            }
             Job::Renew(_) => {
                 for (room, site) in read_lost(&reply).unwrap_or_default() {
                     self.state.forget(room);
@@ -253,7 +286,11 @@ impl Driver {
     /// Redis has not done it, as far as is known. What somebody waits for fails, and facts are told again later.
     fn fail(&mut self, job: Job) {
         match job {
-            Job::Claim { id, .. } | Job::Find { id, .. } | Job::List { id, .. } | Job::Locate { id, .. } => {
+            Job::Claim { id, .. }
+            | Job::Find { id, .. }
+            | Job::List { id, .. }
+            | Job::Locate { id, .. }
+            | Job::Post { id, .. } => {
                 self.answer(id, Err(RegistryDown));
             }
             Job::Release { room, key } => {
@@ -271,7 +308,7 @@ impl Driver {
             Job::Arrive(player) if self.state.players.contains(&player) => {
                 self.state.arrivals.insert(player);
             }
-            Job::Beat { .. } | Job::Arrive(_) | Job::Stay(_) | Job::Depart(_) => {}
+            Job::Beat { .. } | Job::Arrive(_) | Job::Stay(_) | Job::Depart(_) | Job::Collect { .. } => {}
         }
     }
 

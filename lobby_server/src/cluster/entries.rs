@@ -11,7 +11,7 @@ use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::text::{fold, look};
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
-use crate::registry::{NodeSite, RegistryReply, RoomLocation, RoomRecord, RoomSite, code_key};
+use crate::registry::{MAX_POSTED, NodeSite, RegistryReply, RoomLocation, RoomRecord, RoomSite, code_key};
 
 /// A node has so many addresses at the most, whatever Redis says.
 const MAX_ADDRESSES: usize = 4;
@@ -213,6 +213,27 @@ pub(super) fn read_pulse(value: &Value) -> Option<Result<Pulse, Stranger>> {
     Some(Ok(Pulse { era, lapsed: lapsed == 1, others, gone, last }))
 }
 
+/// This is something that another node had to say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Posted {
+    /// This is its number in the stream.
+    pub(super) id: String,
+    pub(super) from: u64,
+    pub(super) to: Vec<PlayerId>,
+    pub(super) body: String,
+}
+
+/// Reads what others had to say; none: it makes no sense. What is no post in it keeps its number, so that it is passed.
+pub(super) fn read_posts(value: &Value) -> Option<Vec<Posted>> {
+    let posts: Vec<(String, String, String, String)> = from_redis_value_ref(value).ok()?;
+    let read = |(id, from, to, body): (String, String, String, String)| {
+        let players = to.as_bytes().chunks(32).filter_map(|text| read_player(str::from_utf8(text).ok()?));
+        let to = players.take(MAX_POSTED).collect();
+        Posted { id, from: read_hex(&from).unwrap_or_default(), to, body }
+    };
+    Some(posts.into_iter().map(read).collect())
+}
+
 fn read_player(text: &str) -> Option<PlayerId> {
     let number = u128::from_str_radix(text, 16).ok()?;
     Some(PlayerId(number.to_be_bytes()))
@@ -243,6 +264,7 @@ mod tests {
             assert_eq!(read_reply(&value), None, "{value:?}");
             assert_eq!(read_pulse(&value), None, "{value:?}");
             assert_eq!(read_page(&value), None, "{value:?}");
+            assert!(read_posts(&value).is_none_or(|posts| posts.is_empty()), "{value:?}");
         }
     }
 

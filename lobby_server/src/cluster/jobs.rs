@@ -12,6 +12,9 @@ use crate::registry::{
     RoomRecord,
 };
 
+/// So many posts are read at once.
+pub(super) const MOST_POSTS: usize = 256;
+
 /// This is what the core tells the driver.
 pub(super) enum Order {
     /// Somebody waits for the answer.
@@ -37,6 +40,7 @@ impl Order {
             RegistryOperation::Find { game, target } => Self::Ask(Job::Find { id, game, target }),
             RegistryOperation::List { game, after, limit } => Self::Ask(Job::List { id, game, after, limit }),
             RegistryOperation::Locate(player) => Self::Ask(Job::Locate { id, player }),
+            RegistryOperation::Post { to, body } => Self::Ask(Job::Post { id, to, body }),
             RegistryOperation::Update(record) => Self::Update(record),
             RegistryOperation::Release { game, location, name } => {
                 Self::Release { room: location.room, key: room_key(&game, &fold(&name)) }
@@ -76,6 +80,8 @@ pub(super) enum Job {
     Arrive(PlayerId),
     Stay(Vec<PlayerId>),
     Depart(PlayerId),
+    Post { id: RegistryId, to: Vec<PlayerId>, body: String },
+    Collect { last: Option<String> },
 }
 
 impl Job {
@@ -104,6 +110,17 @@ impl Job {
                 Call { script: Script::List, keys: vec![list_key(game)], values }
             }
             Self::Locate { player, .. } => of_player(Script::Locate, node, *player),
+            Self::Post { to, body, .. } => {
+                let keys = to.iter().map(|player| player_key(*player)).collect();
+                let players = to.iter().map(PlayerId::to_string);
+                let values = [node, body.clone()].into_iter().chain(players).collect();
+                Call { script: Script::Post, keys, values }
+            }
+            Self::Collect { last } => {
+                let last = last.clone().unwrap_or_else(|| String::from("0"));
+                let values = vec![node, last, MOST_POSTS.to_string()];
+                Call { script: Script::Collect, keys: Vec::new(), values }
+            }
             Self::Arrive(player) => of_player(Script::Arrive, node, *player),
             Self::Depart(player) => of_player(Script::Depart, node, *player),
             Self::Stay(players) => {

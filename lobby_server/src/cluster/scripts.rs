@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::registry::{BEAT, DOUBT, LEASE, RESERVED};
+use crate::registry::{BEAT, DOUBT, LEASE, MAX_WAITING_POSTS, RESERVED};
 
 /// Rooms and players' places live so long without a word of their node.
 pub(super) const LIFE: Duration = Duration::from_secs(600);
@@ -42,11 +42,13 @@ pub(super) enum Script {
     Locate,
     Leave,
     Fits,
+    Post,
+    Collect,
 }
 
 impl Script {
     /// These are all, in the order of their numbers.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Beat,
         Self::Claim,
         Self::Renew,
@@ -59,6 +61,8 @@ impl Script {
         Self::Locate,
         Self::Leave,
         Self::Fits,
+        Self::Post,
+        Self::Collect,
     ];
 
     /// Returns its text.
@@ -76,11 +80,13 @@ impl Script {
             Self::Locate => include_str!("lua/locate.lua"),
             Self::Leave => include_str!("lua/leave.lua"),
             Self::Fits => include_str!("lua/fits.lua"),
+            Self::Post => include_str!("lua/post.lua"),
+            Self::Collect => include_str!("lua/collect.lua"),
         };
         let times = [DOUBT, LEASE, RESERVED, GAP, LIFE, DAY].map(|time| time.as_millis().to_string());
         let prelude = include_str!("lua/prelude.lua");
         format!(
-            "local DOUBT, LEASE, RESERVED, GAP, LIFE, DAY = {}\n{NOW}\n{prelude}\n{body}",
+            "local DOUBT, LEASE, RESERVED, GAP, LIFE, DAY = {}\nlocal POSTS = {MAX_WAITING_POSTS}\n{NOW}\n{prelude}\n{body}",
             times.join(", ")
         )
     }

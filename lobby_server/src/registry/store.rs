@@ -8,8 +8,8 @@ use traversal_core::text::{fold, look};
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
 use super::{
-    DOUBT, LEASE, NodeSite, RESERVED, RegistryNote, RegistryOperation, RegistryReply, RoomLocation,
-    RoomRecord, RoomSite, code_key,
+    DOUBT, LEASE, MAX_WAITING_POSTS, NodeSite, RESERVED, RegistryNote, RegistryOperation, RegistryReply,
+    RoomLocation, RoomRecord, RoomSite, code_key,
 };
 
 /// This is all that the nodes know together.
@@ -74,11 +74,34 @@ impl Store {
                 RegistryReply::Done
             }
             RegistryOperation::Locate(player) => RegistryReply::At(self.players.get(&player).copied()),
+            RegistryOperation::Post { to, body } => {
+                self.post(now, node, &to, &body);
+                RegistryReply::Done
+            }
             RegistryOperation::Depart(player) => {
                 if self.players.get(&player) == Some(&node) {
                     self.players.remove(&player);
                 }
                 RegistryReply::Done
+            }
+        }
+    }
+
+    /// Hands a text to the other nodes of these players.
+    fn post(&mut self, now: Instant, from: u64, to: &[PlayerId], body: &str) {
+        let mut by_node: BTreeMap<u64, Vec<PlayerId>> = BTreeMap::new();
+        for player in to {
+            if let Some(at) = self.players.get(player).filter(|at| **at != from) {
+                by_node.entry(*at).or_default().push(*player);
+            }
+        }
+        for (node, to) in by_node {
+            if !matches!(self.life(now, from, node), Life::There | Life::Doubtful) {
+                continue;
+            }
+            let notes = self.notes.entry(node).or_default();
+            if notes.len() < MAX_WAITING_POSTS {
+                notes.push(RegistryNote::Post { from, to, body: body.into() });
             }
         }
     }

@@ -59,7 +59,7 @@ impl Rig for InMemory {
 pub(crate) type Promise = fn(&mut dyn Rig);
 
 /// These are all promises, with their names.
-pub(crate) const PROMISES: [(&str, Promise); 8] = [
+pub(crate) const PROMISES: [(&str, Promise); 9] = [
     ("names_are_unique_per_game_whatever_their_case", names_are_unique_per_game_whatever_their_case),
     ("names_that_look_the_same_are_one_room", names_that_look_the_same_are_one_room),
     ("a_release_of_somebody_elses_room_does_nothing", a_release_of_somebody_elses_room_does_nothing),
@@ -77,6 +77,7 @@ pub(crate) const PROMISES: [(&str, Promise); 8] = [
         "a_node_hears_of_the_others_and_of_players_who_went_there",
         a_node_hears_of_the_others_and_of_players_who_went_there,
     ),
+    ("what_is_posted_comes_to_the_nodes_of_the_players", what_is_posted_comes_to_the_nodes_of_the_players),
 ];
 
 #[test]
@@ -317,4 +318,43 @@ fn a_node_hears_of_the_others_and_of_players_who_went_there(registry: &mut dyn R
     registry.handle(1, RegistryOperation::Depart(player));
     registry.handle(2, RegistryOperation::Arrive(player));
     assert_eq!(registry.notes(1), []);
+}
+
+fn what_is_posted_comes_to_the_nodes_of_the_players(registry: &mut dyn Rig) {
+    let player = |n| PlayerId([n; 16]);
+    for n in [1, 2, 3] {
+        registry.beat(node(n));
+        registry.notes(n);
+        registry.handle(n, RegistryOperation::Arrive(player(n as u8)));
+    }
+    registry.handle(2, RegistryOperation::Arrive(player(4)));
+    let post = |to: &[u8], body: &str| RegistryOperation::Post {
+        to: to.iter().map(|n| player(*n)).collect(),
+        body: body.into(),
+    };
+    // One word for each node with all its players; none to the own one, and none about a player that is nowhere.
+    assert_eq!(registry.handle(1, post(&[1, 2, 3, 4, 9], "hello {}\n\u{e9}")), RegistryReply::Done);
+    assert_eq!(registry.handle(1, post(&[2], "again")), RegistryReply::Done);
+    let posted = |registry: &mut dyn Rig, n| -> Vec<RegistryNote> {
+        let notes = registry.notes(n).into_iter();
+        notes.filter(|note| matches!(note, RegistryNote::Post { .. })).collect()
+    };
+    let from_one = |to: &[u8], body: &str| RegistryNote::Post {
+        from: 1,
+        to: to.iter().map(|n| player(*n)).collect(),
+        body: body.into(),
+    };
+    assert_eq!(posted(registry, 1), []);
+    assert_eq!(posted(registry, 2), [from_one(&[2, 4], "hello {}\n\u{e9}"), from_one(&[2], "again")]);
+    assert_eq!(posted(registry, 2), [], "each comes once");
+    assert_eq!(posted(registry, 3), [from_one(&[3], "hello {}\n\u{e9}")]);
+    // Where it moved, and where nobody hears any more.
+    registry.handle(3, RegistryOperation::Arrive(player(2)));
+    registry.handle(1, post(&[2], "moved"));
+    assert_eq!((posted(registry, 2).len(), posted(registry, 3)), (0, vec![from_one(&[2], "moved")]));
+    registry.pass(LEASE + Duration::from_millis(500));
+    registry.beat(node(1));
+    assert_eq!(registry.handle(1, post(&[3], "nobody")), RegistryReply::Done);
+    registry.beat(node(3));
+    assert_eq!(posted(registry, 3), []);
 }

@@ -2,9 +2,10 @@
 
 use traversal_core::id::{PlayerId, RoomEpoch};
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Frame, MatchEnd, ToServer};
+use traversal_core::wire::message::{Frame, MatchEnd, Request, ToServer};
 use traversal_core::wire::session::MIN_SEALED;
 
+use super::people::PeopleRequest;
 use super::{Route, Server};
 use crate::claims::RangeClaim;
 use crate::ids::{PlanId, SessionId};
@@ -105,6 +106,12 @@ impl Server {
         let (rooms, mut others) = self.split();
         let others = &mut others;
         match message {
+            ToServer::Request { id: request, request: Request::Contacts(body) } => {
+                self.handle_people_request(id, request, PeopleRequest::Contacts(body));
+            }
+            ToServer::Request { id: request, request: Request::Call(body) } => {
+                self.handle_people_request(id, request, PeopleRequest::Call(body));
+            }
             ToServer::Request { id: request, request: body } => {
                 rooms.handle_request(others, id, request, body)
             }
@@ -186,6 +193,7 @@ impl Server {
         if !others.cx.nodes.is_empty() {
             others.roster.tell_nodes(others.cx, id);
         }
+        self.people_logged_in(player);
         true
     }
 

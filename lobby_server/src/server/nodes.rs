@@ -1,5 +1,6 @@
 //! The other nodes of the same servers, as the registry tells of them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,11 @@ impl Nodes {
     /// Returns whether there is no other node.
     pub(super) fn is_empty(&self) -> bool {
         self.sites.is_empty()
+    }
+
+    /// Returns the numbers of all other nodes.
+    pub(super) fn numbers(&self) -> BTreeSet<u64> {
+        self.sites.iter().map(|site| site.node).collect()
     }
 
     /// Takes the other nodes as they are now. Returns whether players are to hear of it.
@@ -77,6 +83,7 @@ impl Server {
                     self.cx.nodes.telling = Some(SessionId(0));
                     self.tell_nodes();
                 }
+                self.people_of_nodes();
             }
             RegistryNote::RoomLost { room, site } => {
                 let (rooms, mut others) = self.split();
@@ -86,6 +93,8 @@ impl Server {
                 let (rooms, mut others) = self.split();
                 rooms.player_elsewhere(&mut others, player);
             }
+            RegistryNote::Post { from, to, body } => self.take_post(from, to, &body),
+            RegistryNote::Resumed => self.resync_people(),
         }
         self.settle();
     }

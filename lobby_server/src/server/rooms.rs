@@ -2,6 +2,7 @@
 //!
 //! A room's registry is an effect: a command goes out, and what it is for waits here for the reply.
 
+mod calling;
 mod creating;
 mod elsewhere;
 mod gathering;
@@ -56,6 +57,8 @@ pub(super) struct Rooms {
     elsewhere: Elsewhere,
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
+    /// The registry has taken these rooms of calls, or has not.
+    opened_for_calls: Vec<(RoomId, bool)>,
 }
 
 /// These are the other owners of the server's state, and the context, lent to the rooms.
@@ -100,6 +103,7 @@ impl Rooms {
             elsewhere: Elsewhere::default(),
             guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
+            opened_for_calls: Vec::new(),
         }
     }
 }

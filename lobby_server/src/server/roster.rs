@@ -71,6 +71,8 @@ pub(super) struct Roster {
     /// They are large, and the nodes of a tree are a third empty.
     sessions: BTreeMap<SessionId, Box<Client>>,
     players: BTreeMap<PlayerId, Player>,
+    /// These players came into a room, left one, or are gone.
+    moved: BTreeSet<PlayerId>,
     census: Census,
     games: Games,
     inits: RecentInits,
@@ -109,6 +111,7 @@ impl Roster {
             banned_limit: limit(BANNED_RATE),
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
+            moved: BTreeSet::new(),
             census: Census::default(),
             games: Games::default(),
             inits: RecentInits::default(),
@@ -236,6 +239,7 @@ impl Roster {
     /// Notes that a player is not here any more.
     pub(crate) fn forget_player(&mut self, player: PlayerId) {
         self.players.remove(&player);
+        self.moved.insert(player);
     }
 
     /// Says goodbye to every player.

@@ -15,6 +15,7 @@ mod members;
 mod mesh;
 mod migration;
 mod neighbour;
+mod people;
 mod places;
 mod probes;
 mod pushes;

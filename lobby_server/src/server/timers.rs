@@ -44,6 +44,16 @@ pub(super) enum Timer {
     Double(SessionId),
     /// The other server is asked whether it is there.
     Neighbour,
+    /// Something of a player's contacts was put off.
+    Contacts(PlayerId),
+    /// The next players' contacts at other nodes are told anew.
+    Resync,
+    /// Words that the registry did not take are handed to it again.
+    Post,
+    /// A call of this player is decided by now.
+    Calling(PlayerId),
+    /// It has rung at this player for long enough.
+    Called(PlayerId),
 }
 
 /// These are deadlines in order; there is one for each key.
@@ -100,6 +110,13 @@ impl Timers {
         match key {
             Timer::Session(id) => self.sessions.set(id, at),
             _ => self.others.set(key, at),
+        }
+    }
+
+    /// Sets a deadline, if there is no earlier one.
+    pub(super) fn set_earlier(&mut self, key: Timer, at: Instant) {
+        if self.others.by_key.get(&key).is_none_or(|known| at < *known) {
+            self.set(key, Some(at));
         }
     }
 

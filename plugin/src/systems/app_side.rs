@@ -15,6 +15,7 @@ use super::room::RoomSide;
 use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
 use crate::messages::outcomes as m;
+use crate::people::PeopleSide;
 use crate::progress::Stories;
 use crate::protocol::Report;
 use crate::renet::{Change, HandOff};
@@ -72,6 +73,7 @@ pub(crate) struct AppSide<'w> {
     stories: ResMut<'w, Stories>,
     qualities: ResMut<'w, Qualities>,
     shared: RoomSide<'w>,
+    people: PeopleSide<'w>,
     out: Outcomes<'w>,
 }
 
@@ -204,7 +206,8 @@ impl AppSide<'_> {
                 self.out.announcement.write(m::Announcement { text });
             }
             event => {
-                if let Some(event) = self.shared.event(event) {
+                let left = self.shared.event(event).and_then(|event| self.people.event(event));
+                if let Some(event) = left {
                     self.peer_event(event, generation);
                 }
             }
@@ -271,6 +274,7 @@ impl AppSide<'_> {
     pub(super) fn driver_gone(&mut self) {
         self.news.set_changed();
         self.qualities.driver_gone();
+        self.people.driver_gone();
         for peer in std::mem::take(&mut self.peers.0).into_values() {
             self.disconnected(peer, DisconnectReason::Local);
         }

@@ -10,6 +10,7 @@ use super::room::RoomRequests;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 use crate::messages::requests as m;
+use crate::people::PeopleRequests;
 use crate::state::LobbyLink;
 
 /// This reads all requests but [`ConnectLobby`](m::ConnectLobby).
@@ -34,6 +35,7 @@ pub(crate) fn hand_over_requests(
     requests: Requests,
     mut link: ResMut<TraversalLink>,
     lobby: Res<LobbyLink>,
+    mut people: PeopleRequests,
     mut failed: MessageWriter<RequestFailed>,
     mut news: ResMut<News>,
 ) {
@@ -101,6 +103,7 @@ pub(crate) fn hand_over_requests(
         let m::ClosePeer { player, reason } = request.clone();
         link.command(Command::ClosePeer { player, reason });
     });
+    people.hand_over(link, &mut failed);
     link.hand_over();
 }
 

@@ -7,7 +7,7 @@ use super::{Agent, Command, Event, RequestFailure, RequestKind};
 use crate::address::canonical;
 use crate::lobby::start_countdown;
 use crate::text;
-use crate::wire::message::{InRoom, Request, RequestError, ToServer, checked_password};
+use crate::wire::message::{CallRequest, InRoom, Request, RequestError, ToServer, checked_password};
 
 impl Agent {
     /// Takes an input: the game wants something.
@@ -60,6 +60,17 @@ impl Agent {
             Command::ClosePeer { player, reason } => self.close_peer(now, player, &reason),
             Command::QuickMatch(wanted) => self.lobby.quick_match(&mut self.shared.cx(now), wanted),
             Command::CancelQuickMatch => self.lobby.cancel_quick_match(&mut self.shared.cx(now)),
+            Command::SetContacts(list) => self.people.allow(&mut self.shared.cx(now), list),
+            Command::SetStatus(status) => self.people.set_status(&mut self.shared.cx(now), status),
+            Command::Call(player) => self.people.call(&mut self.shared.cx(now), player),
+            Command::AnswerCall { call, answer } => {
+                let request = CallRequest::Answer { call, answer };
+                self.people.about_call(&mut self.shared.cx(now), RequestKind::AnswerCall, request);
+            }
+            Command::HangUp(call) => {
+                let request = CallRequest::HangUp { call };
+                self.people.about_call(&mut self.shared.cx(now), RequestKind::HangUp, request);
+            }
             Command::LocalAddresses(addresses) => self.set_local_addresses(now, addresses),
             Command::PortMapping(news) => self.mapping.set(&mut self.shared.cx(now), news),
             Command::Router(name) => self.detection.set_router(&mut self.shared.cx(now), name),

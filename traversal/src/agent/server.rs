@@ -28,6 +28,7 @@ impl Agent {
                 self.detection.start(&mut cx);
                 let news = self.lobby.logged_in(&mut cx);
                 self.handle_lobby(now, news);
+                self.people.logged_in(&mut self.shared.cx(now));
                 self.mapping.logged_in(&mut self.shared.cx(now));
             }
             Some(LinkEvent::MappedPortSeen { port, token, from }) => {
@@ -66,6 +67,9 @@ impl Agent {
         let mut cx = self.shared.cx(now);
         match message {
             ToPlayer::Response { id, result } => {
+                if self.people.handle_response(&mut cx, id, &result) {
+                    return;
+                }
                 let news = self.lobby.handle_response(&mut cx, id, result);
                 self.handle_lobby(now, news);
             }
@@ -133,6 +137,8 @@ impl Agent {
             }
             ToPlayer::Nodes(nodes) => cx.link.know_nodes(nodes),
             ToPlayer::InRoom { room, news } => self.lobby.handle_in_room(&mut cx, room, news),
+            ToPlayer::Contacts(news) => self.people.handle_news(&mut cx, news),
+            ToPlayer::Call(news) => self.handle_call(now, news),
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
             ToPlayer::Facts { match_id, facts } => self.match_news(now, match_id, MatchNews::Facts(facts)),
         }

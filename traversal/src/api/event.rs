@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::{Countdown, LobbyState, MemberDiff, RequestFailure, RequestKind, SocketId};
 use crate::failure::FailureReport;
-use crate::id::{JoinId, PlayerId};
+use crate::id::{CallId, JoinId, PlayerId};
 use crate::kept::KeptProfile;
 use crate::method::{Method, Role};
 use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
-    CountdownEnd, MatchEnd, MemberState, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary,
+    CallEnd, CountdownEnd, MatchEnd, MemberState, PlayerInfo, Presence, QueueStatus, RoomEnd, RoomInfo,
+    RoomSummary,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -316,4 +317,51 @@ pub enum Event {
     },
     /// The countdown is over: for all members at the same moment.
     CountdownOver,
+    /// There is news of a contact who allows this player, too.
+    Presence {
+        /// This is the contact.
+        player: PlayerId,
+        /// This is how it is about it; `None`: it is off line, or does not allow this player any more.
+        presence: Option<Presence>,
+    },
+    /// This player calls another one.
+    Calling {
+        /// The call goes by this number from now on.
+        call: CallId,
+        /// This player is called.
+        player: PlayerId,
+    },
+    /// It rings at the player who was called.
+    CallRinging {
+        /// This is the call.
+        call: CallId,
+        /// This player is called.
+        player: PlayerId,
+    },
+    /// A player calls this one; answer with [`Command::AnswerCall`](super::Command::AnswerCall).
+    IncomingCall {
+        /// The answer names this call.
+        call: CallId,
+        /// This is the caller.
+        from: PlayerInfo,
+        /// The caller is among the contacts; else it is a stranger, and strangers may call.
+        contact: bool,
+    },
+    /// The call was taken: both come into one room, of which [`Event::RoomEntered`] and [`Event::Members`] tell. Where it
+    /// cannot be entered after all, [`Event::RequestFailed`] says why.
+    CallAccepted {
+        /// This is the call.
+        call: CallId,
+        /// This is the other player.
+        player: PlayerId,
+    },
+    /// A call is over and nothing came of it.
+    CallEnded {
+        /// This is the call.
+        call: CallId,
+        /// This is the other player.
+        player: PlayerId,
+        /// This says why.
+        why: CallEnd,
+    },
 }

@@ -137,6 +137,16 @@ pub enum RequestKind {
     CancelCountdown,
     /// The game wants another member to host the room ([`Command::HandOver`](super::Command::HandOver)).
     HandOver,
+    /// The game has given a list of contacts ([`Command::SetContacts`](super::Command::SetContacts)).
+    Contacts,
+    /// The game says how contacts see the player ([`Command::SetStatus`](super::Command::SetStatus)).
+    Status,
+    /// The game wants to call a player ([`Command::Call`](super::Command::Call)).
+    Call,
+    /// The game answers a call ([`Command::AnswerCall`](super::Command::AnswerCall)).
+    AnswerCall,
+    /// The game hangs up ([`Command::HangUp`](super::Command::HangUp)).
+    HangUp,
 }
 
 /// This says why a request did not come about.

@@ -167,6 +167,11 @@ impl Lobby {
         replaced.map_or(LobbyNews::Entered, |previous| LobbyNews::HostChanged { room: info, previous })
     }
 
+    /// A call was taken, and this player hosts the room that was opened for the two.
+    pub(crate) fn handle_room_of_call(&mut self, cx: &mut Cx<'_>, info: RoomInfo) -> LobbyNews {
+        self.entered(cx, info, None)
+    }
+
     /// Takes the right to come back.
     pub(crate) fn handle_ticket(&mut self, ticket: RoomTicket) {
         match self.room.as_mut().filter(|room| room.info.id == ticket.room) {

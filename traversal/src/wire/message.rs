@@ -2,9 +2,11 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `members` (what members tell each other), `gather` (room shapes, quick matches) and `rendezvous` (plans and facts of a match) are what
-//! they speak of.
+//! directions; `room`, `members` (what members tell each other), `gather` (room shapes, quick matches), `contacts`,
+//! `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
 
+mod calls;
+mod contacts;
 mod frame;
 mod gather;
 mod login;
@@ -18,6 +20,8 @@ mod topic;
 pub use crate::failure::NoRelay;
 pub use crate::method::{Method, PlannedMethod, Role};
 pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
+pub use calls::{CallAnswer, CallEnd, CallNews, CallPlace, CallRequest};
+pub use contacts::{CONTACTS_PER_PART, ContactNews, ContactsRequest, MAX_CONTACTS, Presence, Status};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};

@@ -7,7 +7,7 @@ use redis::Value;
 use test_support::redis::Redis;
 use traversal_core::id::{PlayerId, RoomId};
 
-use super::super::entries::{hex, read_lost, read_page, read_pulse, read_reply, room_key};
+use super::super::entries::{hex, read_lost, read_page, read_posts, read_pulse, read_reply, room_key};
 use super::super::jobs::{Job, Order};
 use super::super::link::{Call, Link, fine};
 use super::{assert_all_end, identifying, link, record};
@@ -22,6 +22,8 @@ struct InRedis<'a> {
     redis: &'a Redis,
     link: Link,
     notes: BTreeMap<u64, Vec<RegistryNote>>,
+    /// The last post that each node has read.
+    posts: BTreeMap<u64, String>,
 }
 
 impl<'a> InRedis<'a> {
@@ -31,7 +33,7 @@ impl<'a> InRedis<'a> {
         let long_ago = (since_1970().saturating_sub(Duration::from_secs(3600))).as_millis().to_string();
         redis.ask(&["HSET", "bt:pulse", "era", "e", "born", &long_ago, "since", &long_ago]).unwrap();
         redis.ask(&["PEXPIRE", "bt:pulse", "3600000"]).unwrap();
-        let rig = Self { redis, link: link(redis), notes: BTreeMap::new() };
+        let rig = Self { redis, link: link(redis), notes: BTreeMap::new(), posts: BTreeMap::new() };
         rig.keep_going();
         rig
     }
@@ -88,6 +90,12 @@ impl Rig for InRedis<'_> {
 
     fn notes(&mut self, node: u64) -> Vec<RegistryNote> {
         let mut notes = self.notes.remove(&node).unwrap_or_default();
+        let last = self.posts.get(&node).cloned();
+        let reply = self.run(Job::Collect { last }.call(&identifying(node)));
+        for post in read_posts(&reply).unwrap() {
+            self.posts.insert(node, post.id);
+            notes.push(RegistryNote::Post { from: post.from, to: post.to, body: post.body });
+        }
         let inbox = format!("bt:in:{}", hex(node));
         let waiting = self.redis.ask(&["XRANGE", &inbox, "-", "+"]).unwrap();
         for line in waiting.lines().filter(|line| line.len() == 32) {

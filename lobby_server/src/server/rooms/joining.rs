@@ -65,7 +65,7 @@ impl Rooms {
         }
     }
 
-    fn try_enter(&mut self, others: &mut Others<'_>, entry: Entry) -> Result<(), RequestError> {
+    fn try_enter(&mut self, others: &mut Others<'_>, mut entry: Entry) -> Result<(), RequestError> {
         let Asker { session, player, request } = entry.wish.asker;
         let now = others.cx.now;
         let Some(client) = others.roster.client(session) else { return Ok(()) };
@@ -92,6 +92,7 @@ impl Rooms {
         if room.setup.options.locked && !returns {
             return Err(RequestError::RoomLocked);
         }
+        entry.allowed |= room.invited.get(&player).is_some_and(|until| *until > now);
         self.check_password(others, &entry, ip)?;
         match inside {
             Some(inside) if inside == entry.room && !hosts => {

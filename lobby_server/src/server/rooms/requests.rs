@@ -161,6 +161,9 @@ impl Rooms {
                 others.respond(asker, Ok(Response::Rooms { rooms, more }));
             }
             (Pending::Gathering(room), reply) => self.gathering_claimed(others, room, reply.ok()),
+            (Pending::Call(room), reply) => {
+                self.opened_for_calls.push((room, reply == Ok(RegistryReply::Claimed)));
+            }
             (Pending::Nothing, _) => {}
             (pending, _) => self.registry_failed(others, pending),
         }
@@ -183,6 +186,7 @@ impl Rooms {
             Pending::Find(search) => search.wish.asker,
             Pending::List(asker) => asker,
             Pending::Gathering(room) => return self.gathering_claimed(others, room, None),
+            Pending::Call(room) => return self.opened_for_calls.push((room, false)),
             Pending::Locate(_) | Pending::Again(_) | Pending::Nothing => return,
         };
         others.respond(asker, Err(RequestError::RegistryUnavailable));

@@ -69,6 +69,8 @@ pub(super) enum Pending {
     Find(Search),
     List(Asker),
     Gathering(RoomId),
+    /// A room is opened for a call.
+    Call(RoomId),
     /// A room that the registry had lost is claimed again.
     Again(RoomId),
     /// The player of this session may be at another node.

@@ -173,6 +173,16 @@ impl Roster {
         }
     }
 
+    /// Sends a message to a player. False: it has not acknowledged what it was told before, and is not here, so it was not sent.
+    pub(crate) fn try_tell(&mut self, cx: &mut Context, player: PlayerId, message: ToPlayer) -> bool {
+        let session = self.players.get(&player).map(|player| player.session);
+        let Some((id, client)) = session.and_then(|id| Some((id, self.sessions.get_mut(&id)?))) else {
+            return false;
+        };
+        self.dirty.insert(id);
+        !client.session.is_backed_up() && client.session.send(cx.now, message).is_ok()
+    }
+
     /// Drops what a player was to be told about this, and was not yet: it is of no use any more.
     pub(crate) fn untell(&mut self, player: PlayerId, about: Topic) {
         let session = self.players.get(&player).map(|player| player.session);

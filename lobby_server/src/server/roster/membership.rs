@@ -1,5 +1,7 @@
 //! Which room each player is in, and whether it is on its way into one.
 
+use std::collections::BTreeSet;
+
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::RequestError;
 
@@ -64,14 +66,21 @@ impl Roster {
         if let Some(player) = self.players.get_mut(&player) {
             player.membership = Membership::In(room);
         }
+        self.moved.insert(player);
         cx.timers.set(Timer::Stale(player), None);
     }
 
     /// Notes that a player is in no room. The one that it was in comes back.
     pub(crate) fn part_from_room(&mut self, cx: &mut Context, player: PlayerId) -> Option<RoomId> {
         cx.timers.set(Timer::Stale(player), None);
+        self.moved.insert(player);
         let player = self.players.get_mut(&player)?;
         std::mem::replace(&mut player.membership, Membership::Outside).room()
+    }
+
+    /// Returns the players who came into a room, left one, or are gone since the last time.
+    pub(crate) fn take_moved(&mut self) -> BTreeSet<PlayerId> {
+        std::mem::take(&mut self.moved)
     }
 
     /// Notes that a player is to be matched with the members of its room as soon as it is heard.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::calls::CallNews;
+use super::contacts::ContactNews;
 use super::gather::{QueueStatus, QuickMatched};
 use super::members::RoomNews;
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
@@ -177,6 +179,10 @@ pub enum ToPlayer {
         /// This is what is new.
         news: RoomNews,
     },
+    /// There is news of contacts who allow this player, as it allows them.
+    Contacts(Vec<ContactNews>),
+    /// There is news of a call.
+    Call(CallNews),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -329,6 +335,18 @@ pub enum RequestError {
     /// The room keeps its host: [`RoomOptions::migrate`](super::RoomOptions::migrate) is off.
     #[error("this room keeps its host, who chose so when opening it")]
     HostStays,
+    /// A list of contacts is too long.
+    #[error("at most {limit} contacts are possible; remove some first")]
+    TooManyContacts {
+        /// A player may allow so many others.
+        limit: u16,
+    },
+    /// The call is over, or was never there.
+    #[error("that call is over")]
+    NoSuchCall,
+    /// A player may call one other at a time.
+    #[error("you are calling somebody already; hang up first")]
+    AlreadyCalling,
 }
 
 impl From<TextError> for RequestError {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::calls::CallRequest;
+use super::contacts::ContactsRequest;
 use super::gather::QuickMatch;
 use super::members::InRoom;
 use super::rendezvous::KeptMatch;
@@ -216,4 +218,8 @@ pub enum Request {
     },
     /// Something about the room that the player is in.
     InRoom(InRoom),
+    /// Whom the player allows, and how it is shown to those.
+    Contacts(ContactsRequest),
+    /// The player calls another one, answers a call, or hangs up.
+    Call(CallRequest),
 }

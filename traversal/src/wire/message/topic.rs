@@ -2,7 +2,7 @@
 
 use super::members::key_hash;
 use super::{Facts, RoomNews, ToPlayer, ToServer};
-use crate::id::{JoinId, MatchId, PlayerId, RoomId};
+use crate::id::{CallId, JoinId, MatchId, PlayerId, RoomId};
 
 /// A topic is a state that messages tell. Of two messages about one topic the newer one says all that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub enum Topic {
     Keys(RoomId),
     /// It is about a room's countdown.
     Countdown(RoomId),
+    /// It is about a call.
+    Call(CallId),
 }
 
 impl Topic {
@@ -113,7 +115,9 @@ impl Topical for ToPlayer {
             Self::Response { .. }
             | Self::QueueClosed(_)
             | Self::QuickMatched(_)
-            | Self::Announcement { .. } => return None,
+            | Self::Announcement { .. }
+            | Self::Contacts(_) => return None,
+            Self::Call(news) => Topic::Call(news.call()),
             Self::GoTo(_) => Topic::GoTo,
             Self::Nodes(_) => Topic::Nodes,
             Self::Members { room, part, .. } => Topic::Members(*room, *part),

@@ -7,18 +7,16 @@ use std::time::Duration;
 use super::Samples;
 use crate::facts::NatFacts;
 use crate::failure::FailureReason;
-use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
+use crate::id::{CallId, JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
-    Changes, CountdownEnd, CountdownRule, InRoom, MemberChanges, MemberState, RoomNews, ServerCountdown,
-    TeamWish,
-};
-use crate::wire::message::{
-    Facts, Farewell, Frame, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, Method,
-    NoRelay, PlannedMethod, PlayerInfo, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
-    QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit, TicketFault, ToPlayer, ToServer,
-    Topology, Welcome,
+    CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
+    CountdownEnd, CountdownRule, Facts, Farewell, Frame, InRoom, KeptMatch, KickNote, Login, LoginRefusal,
+    MatchEnd, MatchOutcome, MemberChanges, MemberState, Method, NoRelay, PlannedMethod, PlayerInfo, Presence,
+    Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request,
+    RequestError, Response, Role, RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget,
+    RoomTerms, RoomTicket, RoundTrip, SearchPermit, ServerCountdown, Status, TeamWish, TicketFault, ToPlayer,
+    ToServer, Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -26,6 +24,7 @@ use crate::wire::port_report::{PortReport, ReportKey};
 const ROOM: RoomId = RoomId(0x0102_0304_0506_0708);
 const MATCH: MatchId = MatchId(0x1112_1314_1516_1718);
 const JOIN: JoinId = JoinId(0x2122);
+const CALL: CallId = CallId(0x3132_3334_3536_3738);
 const ID: RequestId = RequestId(70_000);
 const CODE: [u8; 16] =
     [0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf];
@@ -201,6 +200,7 @@ pub(super) fn all() -> Samples {
     answers(&mut all);
     rooms(&mut all);
     members(&mut all);
+    people(&mut all);
     matches(&mut all);
     nats(&mut all);
     between_players(&mut all);
@@ -321,6 +321,8 @@ fn requests(all: &mut Samples) {
     put(Request::LeaveQueue);
     put(Request::Rematch { player: id(9) });
     put(Request::InRoom(InRoom::Lock(true)));
+    put(Request::Contacts(ContactsRequest::Allow { player: id(9), allow: true }));
+    put(Request::Call(CallRequest::HangUp { call: CALL }));
 }
 
 fn to_player(all: &mut Samples) {
@@ -356,6 +358,8 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::Nodes(vec![v4()]));
     let news = RoomNews::Keys { revision: 300, keys: vec![1, 1 << 31], complete: true };
     put(ToPlayer::InRoom { room: ROOM, news });
+    put(ToPlayer::Contacts(vec![contact()]));
+    put(ToPlayer::Call(CallNews::Ringing { call: CALL }));
 }
 
 fn answers(all: &mut Samples) {
@@ -393,11 +397,63 @@ fn answers(all: &mut Samples) {
         E::CountdownRuns,
         E::NoCountdown,
         E::HostStays,
+        E::TooManyContacts { limit: 1_000 },
+        E::NoSuchCall,
+        E::AlreadyCalling,
     ] {
         all.put(error);
     }
     use MatchEnd as M;
     for end in [M::Left, M::Kicked, M::Gone, M::Replaced, M::Migrated] {
+        all.put(end);
+    }
+}
+
+fn contact() -> ContactNews {
+    let presence = Presence {
+        name: "Zoë".into(),
+        room: Some("den".into()),
+        playing: true,
+        away: false,
+        text: "one more round".into(),
+    };
+    ContactNews { player: id(9), presence: Some(presence) }
+}
+
+fn people(all: &mut Samples) {
+    let status =
+        Status { away: true, playing: false, text: "lunch".into(), hide_room: true, strangers_ring: false };
+    all.put(ContactsRequest::Part { first: true, last: false, allow: vec![id(9)] });
+    all.put(ContactsRequest::Allow { player: id(9), allow: false });
+    all.put(ContactsRequest::Status(status.clone()));
+    all.put(status);
+    all.put(contact());
+    all.put(ContactNews { player: id(9), presence: None });
+    all.put(CallRequest::Ring { call: CALL, player: id(9) });
+    all.put(CallRequest::Answer { call: CALL, answer: CallAnswer::Yes });
+    all.put(CallRequest::HangUp { call: CALL });
+    all.put(CallAnswer::Yes);
+    all.put(CallAnswer::No { reason: "later".into() });
+    all.put(CallAnswer::Busy);
+    all.put(CallNews::Ringing { call: CALL });
+    all.put(CallNews::Ring { call: CALL, from: player(), contact: true });
+    all.put(CallNews::Accepted { call: CALL, place: CallPlace::Stay });
+    all.put(CallNews::Ended { call: CALL, why: CallEnd::Busy });
+    all.put(CallPlace::Opened(Box::new(room())));
+    all.put(CallPlace::Enter { code: "K7PX2M".into() });
+    all.put(CallPlace::Stay);
+    use CallEnd as E;
+    for end in [
+        E::NotReached,
+        E::Refused { reason: "no".into() },
+        E::Busy,
+        E::NoAnswer,
+        E::HungUp,
+        E::Gone,
+        E::BothInRooms,
+        E::TooSoon { retry_after_s: 60 },
+        E::NoRoom,
+    ] {
         all.put(end);
     }
 }

@@ -1,0 +1,368 @@
+//! Whom each player allows, and what follows when it allows others, changes, comes or goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use traversal_core::id::PlayerId;
+use traversal_core::wire::message::{
+    CONTACTS_PER_PART, ContactsRequest, MAX_CONTACTS, Presence, RequestError, Status,
+};
+
+use super::post::{Envelope, Post, Word};
+use super::{Around, timer};
+use crate::ids::Asker;
+use crate::limits::{Bucket, KeyLimiter, PrefixLimiter, Rate};
+use crate::server::context::Context;
+use crate::server::timers::Timer;
+
+/// A player's changes are told to its contacts at this rate: each costs as much as it has contacts. With 50 of them that is
+/// four a second, and with 1,000 one in five seconds.
+const NOTES: Rate = Rate::new(200.0, 4_000.0);
+/// Lists from one address (see [`nested`](crate::limits::nested)) come at this rate: each costs as much as it has new contacts.
+/// Forty players with 1,000 contacts each log in at once, and two a second.
+const LISTS: Rate = Rate::new(2_000.0, 40_000.0);
+/// A player is told of its contacts at this rate, some 30 of them in one message: all of 1,000 within four seconds.
+pub(super) const PUSHES: Rate = Rate::new(5.0, 20.0);
+/// A change that is over the rate is told so much later.
+const LATER: Duration = Duration::from_secs(1);
+/// So many players' contacts are told anew at once, see [`RESYNC_EVERY`].
+const RESYNC_AT_ONCE: usize = 64;
+/// 1,280 players a second are told anew, which is 1,280 scripts of the registry for 60 contacts each.
+const RESYNC_EVERY: Duration = Duration::from_millis(50);
+/// Whom nobody confirms within this is off line: the answer takes a second where the registry does well.
+const CONFIRMED: Duration = Duration::from_secs(5);
+/// A player rings at this rate for its contacts, all of them together.
+const RINGS: Rate = Rate::new(0.5, 10.0);
+/// A player rings at this rate for strangers.
+const STRANGERS: Rate = Rate::new(0.1, 3.0);
+/// So many callers that were refused are remembered for one player.
+const MAX_REFUSED: usize = 256;
+
+/// This is what is known of a contact that is on line.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// It is at this node.
+    pub(super) node: u64,
+    pub(super) state: Arc<Presence>,
+}
+
+/// This is what a player who is here has to do with contacts.
+pub(super) struct Entry {
+    pub(super) game: String,
+    pub(super) allows: BTreeSet<PlayerId>,
+    /// Parts of a new list have come.
+    coming: Option<BTreeSet<PlayerId>>,
+    /// The list is whole: before that, nobody is told anything.
+    listed: bool,
+    status: Status,
+    /// This is what contacts were told last.
+    told: Option<Presence>,
+    /// These contacts allow this player, too, and are on line.
+    pub(super) known: BTreeMap<PlayerId, Known>,
+    /// The player was told this of them.
+    pub(super) shown: BTreeMap<PlayerId, Arc<Presence>>,
+    /// Of these the player is to be told anew.
+    pub(super) news: BTreeSet<PlayerId>,
+    notes: Bucket,
+    pub(super) pushes: Bucket,
+    /// These have to be confirmed until then.
+    pub(super) unsure: Option<(Instant, BTreeSet<PlayerId>)>,
+    rings: [Bucket; 2],
+    refused: BTreeMap<PlayerId, Instant>,
+}
+
+impl Entry {
+    fn new(game: &str, now: Instant) -> Self {
+        let bucket = Bucket::of_any_rate(now);
+        Self {
+            game: game.into(),
+            allows: BTreeSet::new(),
+            coming: None,
+            listed: false,
+            status: Status::default(),
+            told: None,
+            known: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            news: BTreeSet::new(),
+            notes: bucket,
+            pushes: bucket,
+            unsure: None,
+            rings: [bucket; 2],
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Returns what contacts are to know, once the list is whole.
+    pub(super) fn told(&self) -> Option<&Presence> {
+        self.told.as_ref().filter(|_| self.listed)
+    }
+}
+
+/// This owner has the lists of the players who are here.
+pub(super) struct Contacts {
+    pub(super) entries: BTreeMap<PlayerId, Box<Entry>>,
+    /// There is news of these players' contacts.
+    pub(super) unflushed: BTreeSet<PlayerId>,
+    lists: PrefixLimiter,
+    /// Calls of one player, and of one player to another.
+    callers: (KeyLimiter, KeyLimiter),
+    /// All are told anew; this one comes next.
+    resync: Option<PlayerId>,
+}
+
+impl Contacts {
+    pub(super) fn new(key: [u8; 16], now: Instant) -> Self {
+        let callers = (Rate::new(0.2, 5.0), Rate::new(0.05, 3.0));
+        Self {
+            entries: BTreeMap::new(),
+            unflushed: BTreeSet::new(),
+            lists: PrefixLimiter::new(LISTS, key, now),
+            callers: (KeyLimiter::new(callers.0, key, now), KeyLimiter::new(callers.1, key, now)),
+            resync: None,
+        }
+    }
+
+    /// Takes what a player says of its contacts.
+    pub(super) fn request(
+        &mut self,
+        around: &mut Around<'_>,
+        post: &mut Post,
+        asker: Asker,
+        request: ContactsRequest,
+    ) -> Result<(), RequestError> {
+        let now = around.cx.now;
+        let client = around.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
+        let (ip, game) = (client.ip(), client.login().game());
+        let entry = self.entries.entry(asker.player).or_insert_with(|| Box::new(Entry::new(game, now)));
+        if entry.game != game {
+            // It plays another game now, with other contacts.
+            **entry = Entry::new(game, now);
+        }
+        match request {
+            ContactsRequest::Part { first, last, allow } => {
+                if allow.len() > CONTACTS_PER_PART {
+                    return Err(RequestError::Malformed { what: "part of a list of contacts".into() });
+                }
+                if first {
+                    entry.coming = Some(BTreeSet::new());
+                }
+                let Some(coming) = &mut entry.coming else {
+                    return Err(RequestError::Malformed { what: "first part of a list of contacts".into() });
+                };
+                coming.extend(allow.into_iter().filter(|player| *player != asker.player));
+                if coming.len() > MAX_CONTACTS {
+                    entry.coming = None;
+                    return Err(too_many());
+                }
+                if last {
+                    let list = coming.clone();
+                    self.set_list(around, post, (asker.player, ip), list)?;
+                }
+            }
+            ContactsRequest::Allow { player, allow } => {
+                let mut list = entry.allows.clone();
+                if allow && player != asker.player {
+                    list.insert(player);
+                } else {
+                    list.remove(&player);
+                }
+                if list.len() > MAX_CONTACTS {
+                    return Err(too_many());
+                }
+                self.set_list(around, post, (asker.player, ip), list)?;
+            }
+            ContactsRequest::Status(status) => {
+                entry.status = status.checked()?;
+                self.refresh(around, post, asker.player);
+            }
+            _ => return Err(RequestError::Malformed { what: "request".into() }),
+        }
+        Ok(())
+    }
+
+    /// A player allows these from now on. Who is new on the list is told, and who is not on it any more.
+    fn set_list(
+        &mut self,
+        around: &mut Around<'_>,
+        post: &mut Post,
+        (player, ip): (PlayerId, IpAddr),
+        list: BTreeSet<PlayerId>,
+    ) -> Result<(), RequestError> {
+        let now = around.cx.now;
+        let Some(entry) = self.entries.get_mut(&player) else { return Ok(()) };
+        let added: Vec<PlayerId> = list.difference(&entry.allows).copied().collect();
+        let removed: Vec<PlayerId> = entry.allows.difference(&list).copied().collect();
+        let cost = (added.len() + removed.len()) as f64;
+        if !self.lists.allow_many(ip, now, cost) {
+            return Err(RequestError::Limited { retry_after_s: 5 });
+        }
+        (entry.coming, entry.listed, entry.allows) = (None, true, list);
+        for contact in &removed {
+            entry.known.remove(contact);
+        }
+        // A new session has been told of nobody.
+        entry.news.extend(entry.known.keys().chain(entry.shown.keys()).copied());
+        let game = entry.game.clone();
+        let first = entry.told.is_none();
+        let state = entry.told.get_or_insert_with(|| presence_of(around, player, &entry.status)).clone();
+        let envelope = |to, word| Envelope { game: game.clone(), from: player, word, to, far_only: false };
+        post.push(envelope(removed, Word::Presence { state: None, answer: false }));
+        post.push(envelope(added, Word::Presence { state: Some(state), answer: true }));
+        self.unflushed.insert(player);
+        if !first {
+            self.refresh(around, post, player);
+        }
+        Ok(())
+    }
+
+    /// Tells a player's contacts how it is now, if that is news.
+    pub(super) fn refresh(&mut self, around: &mut Around<'_>, post: &mut Post, player: PlayerId) {
+        let now = around.cx.now;
+        let Some(entry) = self.entries.get_mut(&player).filter(|entry| entry.listed) else { return };
+        let state = presence_of(around, player, &entry.status);
+        if entry.told.as_ref() == Some(&state) {
+            return;
+        }
+        if !entry.notes.take_many(NOTES, now, entry.allows.len() as f64) {
+            around.cx.timers.set_earlier(timer(player), now + LATER);
+            return;
+        }
+        entry.told = Some(state.clone());
+        let word = Word::Presence { state: Some(state), answer: false };
+        let to = entry.allows.iter().copied().collect();
+        post.push(Envelope { game: entry.game.clone(), from: player, word, to, far_only: false });
+    }
+
+    /// A player has logged in anew: it sends its list again, and has been told nothing.
+    pub(super) fn logged_in(&mut self, player: PlayerId) {
+        if let Some(entry) = self.entries.get_mut(&player) {
+            entry.coming = None;
+            entry.shown.clear();
+            entry.news.clear();
+        }
+    }
+
+    /// A player is off line, or at another node.
+    pub(super) fn gone(&mut self, cx: &mut Context, post: &mut Post, player: PlayerId) {
+        let Some(entry) = self.entries.remove(&player) else { return };
+        cx.timers.set(timer(player), None);
+        if entry.listed {
+            let to = entry.allows.into_iter().collect();
+            let word = Word::Presence { state: None, answer: false };
+            post.push(Envelope { game: entry.game, from: player, word, to, far_only: false });
+        }
+    }
+
+    /// What was put off about a player is due.
+    pub(super) fn timeout(&mut self, around: &mut Around<'_>, post: &mut Post, player: PlayerId) {
+        self.refresh(around, post, player);
+        self.doubt(around.cx.now, player);
+        self.unflushed.insert(player);
+    }
+
+    /// All players who are here tell their contacts at other nodes anew how they are.
+    pub(super) fn resync(&mut self, cx: &mut Context) {
+        self.resync = Some(PlayerId([0; 16]));
+        cx.timers.set(Timer::Resync, Some(cx.now + RESYNC_EVERY));
+    }
+
+    /// Tells the next players' contacts anew.
+    pub(super) fn resync_some(&mut self, around: &mut Around<'_>, post: &mut Post) {
+        let now = around.cx.now;
+        let Some(first) = self.resync.take() else { return };
+        let some: Vec<PlayerId> =
+            self.entries.range(first..).map(|(player, _)| *player).take(RESYNC_AT_ONCE + 1).collect();
+        for player in some.iter().take(RESYNC_AT_ONCE) {
+            self.tell_far(post, *player);
+            let Some(entry) = self.entries.get_mut(player) else { continue };
+            let own = around.cx.config.node;
+            let far = entry.known.iter().filter(|(_, known)| known.node != own);
+            let far: BTreeSet<PlayerId> = far.map(|(contact, _)| *contact).collect();
+            if !far.is_empty() {
+                entry.unsure = Some((now + CONFIRMED, far));
+                around.cx.timers.set_earlier(timer(*player), now + CONFIRMED);
+            }
+        }
+        if let Some(next) = some.get(RESYNC_AT_ONCE) {
+            self.resync = Some(*next);
+            around.cx.timers.set(Timer::Resync, Some(now + RESYNC_EVERY));
+        }
+    }
+
+    /// Tells a player's contacts at other nodes how it is, and asks how they are.
+    pub(super) fn tell_far(&mut self, post: &mut Post, player: PlayerId) {
+        let Some(entry) = self.entries.get(&player) else { return };
+        if let Some(state) = entry.told() {
+            let word = Word::Presence { state: Some(state.clone()), answer: true };
+            let to = entry.allows.iter().copied().collect();
+            post.push(Envelope { game: entry.game.clone(), from: player, word, to, far_only: true });
+        }
+    }
+
+    /// Returns whether a caller may call this player now, whoever that is.
+    pub(super) fn may_call(
+        &mut self,
+        now: Instant,
+        caller: PlayerId,
+        callee: PlayerId,
+    ) -> Result<(), RequestError> {
+        let limited = |retry_after_s| Err(RequestError::Limited { retry_after_s });
+        if !self.callers.1.allow(&[caller.0, callee.0].concat(), now) {
+            return limited(20);
+        }
+        if !self.callers.0.allow(&caller.0, now) {
+            return limited(5);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the caller is a contact of this player, if it may call it.
+    pub(super) fn lets_ring(&self, game: &str, callee: PlayerId, caller: PlayerId) -> Option<bool> {
+        let entry = self.entries.get(&callee).filter(|entry| entry.game == game)?;
+        match entry.allows.contains(&caller) {
+            true => Some(true),
+            false => entry.status.strangers_ring.then_some(false),
+        }
+    }
+
+    /// Returns whether it rings at this player not too often; it is counted if not.
+    pub(super) fn take_ring(&mut self, now: Instant, callee: PlayerId, contact: bool) -> bool {
+        let Some(entry) = self.entries.get_mut(&callee) else { return true };
+        let rate = if contact { RINGS } else { STRANGERS };
+        entry.rings[usize::from(contact)].take(rate, now)
+    }
+
+    /// Notes that a player has refused a caller, who is to wait until then.
+    pub(super) fn refuse(&mut self, now: Instant, callee: PlayerId, caller: PlayerId, until: Instant) {
+        let Some(entry) = self.entries.get_mut(&callee) else { return };
+        entry.refused.retain(|_, until| *until > now);
+        if entry.refused.len() < MAX_REFUSED {
+            entry.refused.insert(caller, until);
+        }
+    }
+
+    /// Returns how long a caller is to wait that was refused.
+    pub(super) fn refused_for(&self, now: Instant, callee: PlayerId, caller: PlayerId) -> Option<Duration> {
+        let until = self.entries.get(&callee)?.refused.get(&caller)?;
+        until.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+}
+
+fn too_many() -> RequestError {
+    RequestError::TooManyContacts { limit: MAX_CONTACTS as u16 }
+}
+
+/// Returns what contacts may know of a player who is here.
+fn presence_of(around: &Around<'_>, player: PlayerId, status: &Status) -> Presence {
+    let name = around.roster.session_of(player).map(|session| around.roster.name_of(session));
+    let room = around.roster.present_room(player).filter(|_| !status.hide_room);
+    Presence {
+        name: name.unwrap_or_default(),
+        room: room.and_then(|room| around.rooms.room_name(room)),
+        playing: status.playing,
+        away: status.away,
+        text: status.text.clone(),
+    }
+}

@@ -1,0 +1,454 @@
+//! Contacts and calls on the app's side: the list of those whom the player allows, the file that it is kept in, and what is heard
+//! of them.
+//!
+//! The file is a text file with one line for each contact: its id, and what the player calls it. People read and change it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bevy_app::App;
+use bevy_ecs::change_detection::DetectChanges;
+use bevy_ecs::message::{Message, MessageReader, MessageWriter};
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{ResMut, SystemParam};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use traversal_core::id::{CallId, PlayerId};
+use traversal_core::text;
+use traversal_core::wire::message::{CallAnswer, CallEnd, MAX_CONTACTS, PlayerInfo, Presence, Status};
+use traversal_core::{Command, Event, RequestFailure, RequestKind};
+
+use crate::identity::with_suffix;
+use crate::kept_profiles::replace;
+use crate::link::TraversalLink;
+use crate::messages::outcomes::RequestFailed;
+
+/// The file has at most this many bytes: 1,000 lines of some 100 bytes. A longer file is none of ours.
+const MAX_FILE: u64 = 1 << 20;
+const HEAD: &str = "# Players who may know when this one is on line, and may call it: ids and names.\n";
+
+/// This is where contacts are kept from one start to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ContactsFile {
+    /// They are kept beside the file of [`IdentitySource::Platform`](crate::IdentitySource::Platform) or
+    /// [`IdentitySource::File`](crate::IdentitySource::File), with `.contacts` behind its name. With another identity they are not
+    /// kept.
+    #[default]
+    BesideIdentity,
+    /// They are kept in this file.
+    File(PathBuf),
+    /// They are not kept: the game keeps them itself.
+    Off,
+}
+
+/// Returns where contacts are kept, if they are. `beside`: the identity's file.
+pub(crate) fn path(kept: &ContactsFile, beside: Option<&Path>) -> Option<PathBuf> {
+    match kept {
+        ContactsFile::File(path) => Some(path.clone()),
+        ContactsFile::BesideIdentity => beside.map(|beside| with_suffix(beside, ".contacts")),
+        ContactsFile::Off => None,
+    }
+}
+
+/// This is what is in the file, and the way to the thread that writes it: a slow disk must not hold up a frame.
+pub(crate) struct Store {
+    pub(crate) loaded: BTreeMap<PlayerId, String>,
+    writer: Sender<BTreeMap<PlayerId, String>>,
+}
+
+impl Store {
+    /// Returns what is known, and what a thread is to run until that is dropped.
+    pub(crate) fn open(path: PathBuf) -> (Self, impl FnOnce() + Send) {
+        let (writer, lists): (_, Receiver<BTreeMap<PlayerId, String>>) = bounded(1);
+        let loaded = read(&path).unwrap_or_else(|error| {
+            bevy_log::warn!("the contacts in {} are not used: {error}", path.display());
+            BTreeMap::new()
+        });
+        let thread = move || {
+            for list in lists {
+                let lines = list.iter().map(|(player, name)| format!("{player} {name}\n"));
+                let text = format!("{HEAD}{}", lines.collect::<String>());
+                if let Err(error) = replace(&path, text.as_bytes()) {
+                    bevy_log::warn!("cannot keep the contacts in {}: {error}", path.display());
+                }
+            }
+        };
+        (Self { loaded, writer }, thread)
+    }
+}
+
+fn read(path: &Path) -> io::Result<BTreeMap<PlayerId, String>> {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let mut content = String::new();
+    if file.take(MAX_FILE + 1).read_to_string(&mut content)? as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes")));
+    }
+    let mut contacts = BTreeMap::new();
+    for (number, line) in content.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (id, name) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match id.parse::<PlayerId>() {
+            Ok(player) => _ = contacts.entry(player).or_insert_with(|| text::NAME.clean(name)),
+            Err(error) => bevy_log::warn!("line {} of {}: {error}", number + 1, path.display()),
+        }
+    }
+    Ok(contacts)
+}
+
+/// Resource: these players may know that this one is on line and may call it, and this is how those of them are who allow this
+/// player in turn. Whatever the game changes here is told to the lobby server at the end of the frame, after each login anew, and
+/// kept as [`TraversalConfig::contacts`](crate::TraversalConfig::contacts) says. What is in the file comes in with the first login.
+///
+/// ```
+/// use bevy_traversal::{Contacts, PlayerId};
+///
+/// let mut contacts = Contacts::default();
+/// let zoe: PlayerId = "0123456789abcdef0123456789abcdef".parse()?;
+/// contacts.allow(zoe, "Zoë");
+/// assert!(contacts.is_allowed(zoe) && contacts.presence(zoe).is_none());
+/// # Ok::<(), bevy_traversal::PlayerIdError>(())
+/// ```
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contacts {
+    allowed: BTreeMap<PlayerId, String>,
+    status: Status,
+    presence: BTreeMap<PlayerId, Presence>,
+}
+
+impl Contacts {
+    /// Allows a player, who goes by this name in the list. There may be 1,000; more are refused with
+    /// [`RequestFailed`](crate::RequestFailed), and the server keeps the list that it has.
+    pub fn allow(&mut self, player: PlayerId, name: impl Into<String>) {
+        self.allowed.insert(player, text::NAME.clean(&name.into()));
+    }
+
+    /// Allows a player no longer, for whom this one is off line from now on. Returns whether it was allowed.
+    pub fn forget(&mut self, player: PlayerId) -> bool {
+        self.presence.remove(&player);
+        self.allowed.remove(&player).is_some()
+    }
+
+    /// Returns whether this player is allowed.
+    pub fn is_allowed(&self, player: PlayerId) -> bool {
+        self.allowed.contains_key(&player)
+    }
+
+    /// Gives all who are allowed, with the names in the list, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (PlayerId, &str)> {
+        self.allowed.iter().map(|(player, name)| (*player, name.as_str()))
+    }
+
+    /// Returns how it is about a contact; `None`: it is off line, or does not allow this player.
+    pub fn presence(&self, player: PlayerId) -> Option<&Presence> {
+        self.presence.get(&player)
+    }
+
+    /// Gives the contacts who are on line, in the order of their ids.
+    pub fn online(&self) -> impl Iterator<Item = (PlayerId, &Presence)> {
+        self.presence.iter().map(|(player, presence)| (*player, presence))
+    }
+
+    /// Returns how this player is shown, as it was last set by [`SetStatus`].
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+}
+
+/// Request: show this player so to its contacts. It is answered by [`RequestFailed`](crate::RequestFailed) where the text breaks
+/// the rule.
+#[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetStatus {
+    /// The player is not at the device.
+    pub away: bool,
+    /// These are the player's own words, at most 60 characters and 120 bytes.
+    pub text: String,
+    /// Contacts are not told in which room the player is.
+    pub hide_room: bool,
+    /// Players who are not among the contacts may call, too.
+    pub strangers_ring: bool,
+}
+
+/// Request: call this player, to play with it. It is answered by [`Calling`] or [`RequestFailed`](crate::RequestFailed); in the end
+/// [`CallAccepted`] or [`CallEnded`] follows.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallPlayer {
+    /// This player is called.
+    pub player: PlayerId,
+}
+
+/// Request: answer a call, see [`IncomingCall`].
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct AnswerCall {
+    /// This call is answered.
+    pub call: CallId,
+    /// This is the answer; the caller reads the reason of a no, which is cut to 160 characters and 200 bytes.
+    pub answer: CallAnswer,
+}
+
+/// Request: end a call that this player makes. It is answered by [`CallEnded`].
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HangUp {
+    /// This call is to end.
+    pub call: CallId,
+}
+
+/// Outcome: there is news of a contact. How all are is in [`Contacts`].
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct PresenceChanged {
+    /// This is the contact.
+    pub player: PlayerId,
+    /// This is how it is about it; `None`: it is off line, or does not allow this player any more.
+    pub presence: Option<Presence>,
+}
+
+/// Outcome: the server was asked to call a player.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calling {
+    /// The call goes by this number.
+    pub call: CallId,
+    /// This player is called.
+    pub player: PlayerId,
+}
+
+/// Outcome: it rings at the player who was called.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRinging {
+    /// This is the call.
+    pub call: CallId,
+    /// This player is called.
+    pub player: PlayerId,
+}
+
+/// Outcome: a player calls this one, which answers with [`AnswerCall`]. It rings for half a minute.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct IncomingCall {
+    /// The answer names this call.
+    pub call: CallId,
+    /// This is the caller.
+    pub from: PlayerInfo,
+    /// The caller is among the contacts; else it is a stranger.
+    pub contact: bool,
+}
+
+/// Outcome: a call was taken. Both come into one room, of which [`RoomJoined`](crate::RoomJoined) tells the one who enters it, or
+/// [`RequestFailed`](crate::RequestFailed) why it cannot.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallAccepted {
+    /// This is the call.
+    pub call: CallId,
+    /// This is the other player.
+    pub player: PlayerId,
+}
+
+/// Outcome: a call is over, and nothing came of it.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct CallEnded {
+    /// This is the call.
+    pub call: CallId,
+    /// This is the other player.
+    pub player: PlayerId,
+    /// This is why; its text is fit for a player.
+    pub why: CallEnd,
+}
+
+/// Registers messages and resource.
+pub(crate) fn add(app: &mut App) {
+    app.init_resource::<Contacts>()
+        .add_message::<SetStatus>()
+        .add_message::<CallPlayer>()
+        .add_message::<AnswerCall>()
+        .add_message::<HangUp>()
+        .add_message::<PresenceChanged>()
+        .add_message::<Calling>()
+        .add_message::<CallRinging>()
+        .add_message::<IncomingCall>()
+        .add_message::<CallAccepted>()
+        .add_message::<CallEnded>();
+}
+
+/// This is what the driver was told of contacts; a new driver was told nothing.
+#[derive(Default)]
+pub(crate) struct Told {
+    list: Option<BTreeMap<PlayerId, String>>,
+    status: Option<Status>,
+    /// The file was read.
+    loaded: bool,
+    /// The file does not have this list yet.
+    unsaved: bool,
+}
+
+impl Told {
+    /// Another driver takes over.
+    pub(crate) fn forget(&mut self) {
+        (self.list, self.status) = (None, None);
+    }
+}
+
+/// This reads what the game wants of contacts and calls.
+#[derive(SystemParam)]
+pub(crate) struct PeopleRequests<'w, 's> {
+    contacts: ResMut<'w, Contacts>,
+    status: MessageReader<'w, 's, SetStatus>,
+    call: MessageReader<'w, 's, CallPlayer>,
+    answer: MessageReader<'w, 's, AnswerCall>,
+    hang_up: MessageReader<'w, 's, HangUp>,
+}
+
+impl PeopleRequests<'_, '_> {
+    /// Hands over what is new.
+    pub(crate) fn hand_over(&mut self, link: &mut TraversalLink, failed: &mut MessageWriter<RequestFailed>) {
+        for SetStatus { away, text, hide_room, strangers_ring } in self.status.read().cloned() {
+            self.contacts.status = Status { away, playing: false, text, hide_room, strangers_ring };
+        }
+        self.load(link);
+        let fresh = link.told.list.is_none() || link.told.unsaved;
+        if link.driver.is_some() && (self.contacts.is_changed() || fresh) {
+            self.tell(link);
+        }
+        let mut ask = |command, request| {
+            if !link.command(command) {
+                failed.write(RequestFailed { request, error: RequestFailure::NotLoggedIn });
+            }
+        };
+        for request in self.call.read() {
+            ask(Command::Call(request.player), RequestKind::Call);
+        }
+        for AnswerCall { call, answer } in self.answer.read().cloned() {
+            ask(Command::AnswerCall { call, answer }, RequestKind::AnswerCall);
+        }
+        for request in self.hang_up.read() {
+            ask(Command::HangUp(request.call), RequestKind::HangUp);
+        }
+    }
+
+    /// What is in the file comes in with the first driver.
+    fn load(&mut self, link: &mut TraversalLink) {
+        if link.told.loaded {
+            return;
+        }
+        let Some(driver) = &link.driver else { return };
+        link.told.loaded = true;
+        for (player, name) in driver.contacts.iter().flat_map(|store| &store.loaded) {
+            self.contacts.allowed.entry(*player).or_insert_with(|| name.clone());
+        }
+    }
+
+    fn tell(&mut self, link: &mut TraversalLink) {
+        let contacts = &*self.contacts;
+        let former = link.told.list.get_or_insert_default();
+        if *former != contacts.allowed {
+            let same_players = former.keys().eq(contacts.allowed.keys());
+            former.clone_from(&contacts.allowed);
+            link.told.unsaved = true;
+            if !same_players {
+                let list = contacts.allowed.keys().copied().collect();
+                link.command(Command::SetContacts(list));
+            }
+        }
+        if link.told.status.as_ref() != Some(&contacts.status) {
+            let first = link.told.status.replace(contacts.status.clone()).is_none();
+            if !first || contacts.status != Status::default() {
+                link.command(Command::SetStatus(contacts.status.clone()));
+            }
+        }
+        if std::mem::take(&mut link.told.unsaved)
+            && contacts.allowed.len() <= MAX_CONTACTS
+            && let Some(store) = link.driver.as_ref().and_then(|driver| driver.contacts.as_ref())
+            && store.loaded != contacts.allowed
+            && let Err(TrySendError::Full(_)) = store.writer.try_send(contacts.allowed.clone())
+        {
+            link.told.unsaved = true;
+        }
+    }
+}
+
+/// This writes what is heard of contacts and calls.
+#[derive(SystemParam)]
+pub(crate) struct PeopleSide<'w> {
+    contacts: ResMut<'w, Contacts>,
+    presence_changed: MessageWriter<'w, PresenceChanged>,
+    calling: MessageWriter<'w, Calling>,
+    ringing: MessageWriter<'w, CallRinging>,
+    incoming: MessageWriter<'w, IncomingCall>,
+    accepted: MessageWriter<'w, CallAccepted>,
+    ended: MessageWriter<'w, CallEnded>,
+}
+
+impl PeopleSide<'_> {
+    /// Takes an event, or gives back one that is of something else.
+    pub(crate) fn event(&mut self, event: Event) -> Option<Event> {
+        match event {
+            Event::Presence { player, presence } => {
+                match presence.clone() {
+                    Some(presence) => _ = self.contacts.presence.insert(player, presence),
+                    None => _ = self.contacts.presence.remove(&player),
+                }
+                self.presence_changed.write(PresenceChanged { player, presence });
+            }
+            Event::Calling { call, player } => _ = self.calling.write(Calling { call, player }),
+            Event::CallRinging { call, player } => _ = self.ringing.write(CallRinging { call, player }),
+            Event::IncomingCall { call, from, contact } => {
+                self.incoming.write(IncomingCall { call, from, contact });
+            }
+            Event::CallAccepted { call, player } => _ = self.accepted.write(CallAccepted { call, player }),
+            Event::CallEnded { call, player, why } => {
+                self.ended.write(CallEnded { call, player, why });
+            }
+            event => return Some(event),
+        }
+        None
+    }
+
+    /// The driver is gone, and with it what it said of contacts.
+    pub(crate) fn driver_gone(&mut self) {
+        for player in std::mem::take(&mut self.contacts.presence).into_keys() {
+            self.presence_changed.write(PresenceChanged { player, presence: None });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> PlayerId {
+        PlayerId([n; 16])
+    }
+
+    #[test]
+    fn contacts_are_kept_and_a_line_that_is_none_spoils_no_other() {
+        let folder = std::env::temp_dir().join(format!("bevy_traversal-contacts-{}", std::process::id()));
+        let path = folder.join("player.key.contacts");
+        let (store, thread) = Store::open(path.clone());
+        assert!(store.loaded.is_empty());
+        let thread = std::thread::spawn(thread);
+        let list: BTreeMap<PlayerId, String> = [(id(1), "Zoë".into()), (id(2), String::new())].into();
+        store.writer.send(list.clone()).unwrap();
+        drop(store);
+        thread.join().unwrap();
+        assert_eq!(read(&path).unwrap(), list);
+        let more = format!("{}half\n{} two words\u{202e}\n", fs::read_to_string(&path).unwrap(), id(3));
+        fs::write(&path, more).unwrap();
+        let all = read(&path).unwrap();
+        assert_eq!((all.len(), all[&id(3)].as_str()), (3, "two words"));
+        fs::write(&path, vec![b'#'; MAX_FILE as usize + 1]).unwrap();
+        assert!(read(&path).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn contacts_lie_beside_the_identity_or_where_it_is_said_or_nowhere() {
+        let identity = Some(Path::new("/home/a/player.key"));
+        let beside = ContactsFile::BesideIdentity;
+        assert_eq!(path(&beside, identity), Some("/home/a/player.key.contacts".into()));
+        assert_eq!((path(&beside, None), path(&ContactsFile::Off, identity)), (None, None));
+    }
+}
