@@ -185,10 +185,16 @@ impl Lobby {
         if let Err(error) = refused {
             return cx.emit(Event::RequestFailed { request: kind, error: error.into() });
         }
-        let parts = match asked {
-            InRoom::Properties(changes) => {
-                let parts = parts_of(&changes, |value| value.as_ref().map_or(0, String::len));
-                parts.into_iter().map(InRoom::Properties).collect()
+        let split = |changes: &Changes| parts_of(changes, |value| value.as_ref().map_or(0, String::len));
+        let parts: Vec<InRoom> = match asked {
+            InRoom::Properties(changes) => split(&changes).into_iter().map(InRoom::Properties).collect(),
+            InRoom::Member(changes) => {
+                let parts = split(&changes.properties).into_iter().enumerate();
+                let part = |(part, properties)| match part {
+                    0 => MemberChanges { properties, ..changes.clone() },
+                    _ => MemberChanges { properties, ..MemberChanges::default() },
+                };
+                parts.map(part).map(InRoom::Member).collect()
             }
             other => vec![other],
         };
@@ -212,11 +218,12 @@ impl Lobby {
             (Request::InRoom(InRoom::Member(waiting)), InRoom::Member(changes)) => {
                 let mut properties = waiting.properties.clone();
                 properties.extend(changes.properties.clone());
-                if bytes_of(&properties) > MAX_CHANGES {
+                // A team may be full: nothing else is refused with it.
+                let team = waiting.team.is_some() || changes.team.is_some();
+                if team || bytes_of(&properties) > MAX_CHANGES {
                     return Some(InRoom::Member(changes));
                 }
                 waiting.ready = changes.ready.or(waiting.ready);
-                waiting.team = changes.team.or(waiting.team);
                 waiting.properties = properties;
                 None
             }
