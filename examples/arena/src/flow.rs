@@ -12,7 +12,7 @@ use bevy_renet::{RenetClient, RenetServer};
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, Joined, NetSystems};
 use crate::scene::{Happened, Scene};
-use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Profile, Session};
+use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Member, Profile, Session, target_words};
 use crate::sim::{GameEvent, Phase, Rules, TICK_HZ};
 
 /// The list of rooms is asked for so often while it is looked at.
@@ -39,6 +39,10 @@ pub struct Referee {
     /// This counts the rounds that each name won.
     pub wins: BTreeMap<String, u16>,
 }
+
+/// With this the game logs in on the title already: so it knows the own NAT, and has the list of rooms at once.
+#[derive(Resource, Clone, Copy, Debug)]
+pub struct LogsInAtOnce;
 
 /// This says what has been asked for already.
 #[derive(Resource, Clone, Debug, Default)]
@@ -85,7 +89,10 @@ impl Plugin for FlowPlugin {
             .init_resource::<Referee>()
             .add_message::<Ask>()
             .add_message::<HostChange>()
-            .add_systems(Update, (pursue, change_host, keep_match).chain().before(NetSystems::Scene))
+            .add_systems(
+                Update,
+                (pursue, change_host, keep_match, tell_joinings).chain().before(NetSystems::Scene),
+            )
             .add_systems(FixedUpdate, begin_by_itself.before(NetSystems::Tick))
             .add_systems(Update, count_rounds.after(NetSystems::Scene));
     }
@@ -95,10 +102,15 @@ fn pursue(
     time: Res<Time<Real>>,
     goal: Res<Goal>,
     profile: Res<Profile>,
+    at_once: Option<Res<LogsInAtOnce>>,
     mut session: ResMut<Session>,
     mut asked: ResMut<Asked>,
     mut ask: MessageWriter<Ask>,
 ) {
+    if goal.is_changed() && matches!(session.link, Link::Refused { .. }) {
+        // Nothing more comes of that login.
+        asked.profile = None;
+    }
     if goal.is_changed() && asked.goal != Goal::Idle {
         // Another goal, or the same once more: out of wherever the last one led, and on in the next frame.
         if asked.goal != Goal::Browse {
@@ -107,13 +119,13 @@ fn pursue(
         asked.goal = Goal::Idle;
         return;
     }
-    if *goal == Goal::Idle {
+    if *goal == Goal::Idle && (at_once.is_none() || profile.server.is_empty()) {
         return;
     }
     if asked.profile.as_ref() != Some(&*profile) {
         asked.profile = Some(profile.clone());
         asked.goal = Goal::Idle;
-        session.link = Link::Connecting;
+        (session.link, session.nat) = (Link::Connecting, None);
         session.tell(format!("Looking for the lobby server {}.", profile.server));
         ask.write(Ask::Connect);
         return;
@@ -131,7 +143,7 @@ fn pursue(
                 ask.write(Ask::Host(plan.clone()));
             }
             Goal::Join { target, password, wait } => {
-                session.tell(format!("Asking to enter {}.", target.words()));
+                session.tell(format!("Asking to enter {}.", target_words(target)));
                 ask.write(Ask::Join { target: target.clone(), password: password.clone(), wait: *wait });
             }
         }
@@ -191,6 +203,14 @@ fn change_host(
             joined.0 = std::mem::take(&mut joined.0).begun_anew();
         }
     }
+}
+
+/// The host tells its guests how each of them is joined with it: all see the same card at the end.
+fn tell_joinings(session: Res<Session>, hosted: Option<ResMut<Hosted>>) {
+    let Some(mut hosted) = hosted.filter(|_| session.is_changed()) else { return };
+    let joined = |member: &Member| Some((member.client, member.connection.as_ref()?.joined?));
+    let joinings = session.members.iter().filter_map(joined).collect();
+    hosted.0.set_joinings(joinings);
 }
 
 fn begin_by_itself(goal: Res<Goal>, hosted: Option<ResMut<Hosted>>, mut waited: Local<u32>) {

@@ -10,8 +10,8 @@ use crate::cli::Cli;
 use crate::flow::{Referee, StopPlugin};
 use crate::scene::Scene;
 use crate::session::{Goal, Link, Profile, Session};
+use crate::settings::known_servers;
 use crate::sim::Phase;
-use crate::traversal_glue::known_servers;
 
 /// A match is waited for so long before the program gives up, where an end is wanted.
 #[derive(Resource, Clone, Copy, Debug)]

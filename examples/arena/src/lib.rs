@@ -1,7 +1,7 @@
 //! A small arena shooter for two to eight players on `bevy_traversal` and renet: the first thing to run, and code
 //! to copy from.
 //!
-//! - [`traversal_glue`]: everything that touches the traversal plugin, and nothing else;
+//! - [`traversal_glue`]: all that a game needs to be tied to the traversal plugin; [`network`]: what this one shows of it;
 //! - [`net`]: the game over renet, as in any game with a `RenetServer` and a `RenetClient`;
 //! - [`flow`]: from "I want to play" to a running match; [`session`]: what is known on the way;
 //! - [`sim`]: the rules; [`protocol`]: what is said; [`scene`]: what is to be seen;
@@ -17,10 +17,12 @@ pub mod flow;
 pub mod headless;
 pub mod input;
 pub mod net;
+pub mod network;
 pub mod protocol;
 pub mod scene;
 pub mod screens;
 pub mod session;
+pub mod settings;
 pub mod showcase;
 pub mod sim;
 pub mod theme;

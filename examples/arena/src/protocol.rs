@@ -7,13 +7,14 @@ use bevy::math::Vec2;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::network::Joining;
 use crate::sim::{
     BOLT_SPEED, Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_PLAYERS, Phase, Pickup, PickupKind, Player,
     PlayerSlot, Rules, Simulation, aim_of, angle_of,
 };
 
 /// This is the version of these messages. The lobby server is told it, and keeps other versions away.
-pub const GAME_PROTOCOL: u32 = 4;
+pub const GAME_PROTOCOL: u32 = 5;
 /// This game's rooms are kept under this name.
 pub const GAME: &str = "arena";
 /// A message has so many bytes at the most: renet sends them without slicing.
@@ -53,6 +54,8 @@ pub enum HostMessage {
     },
     /// Whose player is whose, by renet's names: if another one hosts, they keep their players.
     Seats(Vec<(u64, PlayerSlot)>),
+    /// How the host is joined with each of its guests.
+    Joinings(Vec<(PlayerSlot, Joining)>),
     /// The host has no place, or plays another version.
     Refused {
         /// This says why, for the player to read.
@@ -273,6 +276,9 @@ pub fn read_host_message(bytes: &[u8]) -> Option<HostMessage> {
         }
         HostMessage::Seats(seats) => {
             seats.len() <= MAX_PLAYERS && seats.iter().all(|(_, slot)| usize::from(*slot) < MAX_PLAYERS)
+        }
+        HostMessage::Joinings(joinings) => {
+            joinings.len() <= MAX_PLAYERS && joinings.iter().all(|(slot, _)| usize::from(*slot) < MAX_PLAYERS)
         }
         HostMessage::Event { event: GameEvent::RoundWon { points, .. }, .. } => points.len() <= MAX_PLAYERS,
         HostMessage::Event { .. } | HostMessage::Refused { .. } => true,

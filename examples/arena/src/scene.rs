@@ -4,6 +4,7 @@
 use bevy::math::Vec2;
 use bevy::prelude::{Message, Resource};
 
+use crate::network::Joining;
 use crate::sim::{GameEvent, Phase, Pickup, PlayerSlot, TICK_HZ};
 
 /// This is a player to be shown.
@@ -31,6 +32,10 @@ pub struct Actor {
     pub points: u16,
     /// The player has won so many rounds.
     pub wins: u16,
+    /// This is the player's client id in renet, once it is known.
+    pub client: Option<u64>,
+    /// This says how the player and the host are joined; none: it is the host, or nobody has told.
+    pub joined: Option<Joining>,
 }
 
 impl Actor {

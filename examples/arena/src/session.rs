@@ -1,12 +1,17 @@
 //! What the game knows about servers, rooms and players, in its own words. `traversal_glue` keeps it up to date
-//! and carries out what is asked; screens, flow and tests know nothing of the plugin. Its type for passwords is used here too,
-//! which prints none and forgets them.
+//! and carries out what is asked; screens, flow and tests know nothing of the plugin. Some of its plain types are used here too:
+//! for passwords, which it prints nowhere, and for what it tells in words.
 
 use std::time::Duration;
 
 use bevy::prelude::{Message, Resource};
-use bevy_traversal::Secret;
+use bevy_traversal::{
+    LobbyState, RequestError, RequestFailure, RequestKind, RoomInfo, RoomSummary, Secret, Trouble,
+};
 
+pub use bevy_traversal::RoomTarget as Target;
+
+use crate::network::{Connection, OwnNat};
 use crate::sim::Rules;
 
 /// This says who plays here, and which lobby server serves.
@@ -51,22 +56,11 @@ impl Default for HostPlan {
     }
 }
 
-/// This says which room to enter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The player enters the room of this name.
-    Name(String),
-    /// The player enters the room of this short code.
-    Code(String),
-}
-
-impl Target {
-    /// Returns the room as a sentence names it.
-    pub fn words(&self) -> String {
-        match self {
-            Self::Name(name) => format!("room \"{name}\""),
-            Self::Code(code) => format!("the room with code {}", code.to_uppercase()),
-        }
+/// Returns a room to be entered as a sentence names it.
+pub fn target_words(target: &Target) -> String {
+    match target {
+        Target::Name(name) => format!("room \"{name}\""),
+        Target::Code(code) => format!("the room with code {}", code.to_uppercase()),
     }
 }
 
@@ -164,6 +158,13 @@ pub struct Room {
     pub capacity: u16,
 }
 
+impl Room {
+    /// Returns the room that the lobby server tells of.
+    pub fn of(info: &RoomInfo, hosting: bool) -> Self {
+        Self { name: info.name.clone(), code: info.code.clone(), hosting, capacity: info.capacity }
+    }
+}
+
 /// This is a member of the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -175,10 +176,8 @@ pub struct Member {
     pub me: bool,
     /// This says whether this member hosts the room.
     pub host: bool,
-    /// This says by which way the member is reached, once it is.
-    pub path: Option<String>,
-    /// This is the round trip, in milliseconds.
-    pub ping: Option<u32>,
+    /// This says how the member is reached; none: this player has no connection to it.
+    pub connection: Option<Connection>,
 }
 
 /// This is a room in the list.
@@ -198,6 +197,19 @@ pub struct Listed {
     pub locked: bool,
 }
 
+impl From<&RoomSummary> for Listed {
+    fn from(room: &RoomSummary) -> Self {
+        Self {
+            name: room.name.clone(),
+            code: room.code.clone(),
+            host: room.host_name.clone(),
+            members: room.members,
+            capacity: room.capacity,
+            locked: room.password,
+        }
+    }
+}
+
 /// This is everything that is known.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct Session {
@@ -205,8 +217,8 @@ pub struct Session {
     pub link: Link,
     /// This is this player's client id in renet; it is known after the login.
     pub me: Option<u64>,
-    /// This is the name of the own NAT's kind, once it is known.
-    pub nat: Option<String>,
+    /// This is the own NAT, once it is known.
+    pub nat: Option<OwnNat>,
     /// This is the room, while the player is inside.
     pub room: Option<Room>,
     /// These are all who are inside, the host first.
@@ -221,6 +233,8 @@ pub struct Session {
     pub trouble: Option<String>,
     /// The room wants another password than the one that was given.
     pub wrong_password: bool,
+    /// This is why this player is out of its room, until the room is seen to be gone.
+    pub(crate) put_out: Option<String>,
 }
 
 impl Session {
@@ -229,6 +243,126 @@ impl Session {
         let lost = !matches!(self.link, Link::Online { .. });
         (lost && self.room.is_some())
             .then_some("The lobby server does not answer: nobody can come in, the match goes on.")
+    }
+
+    /// Takes how the link to the lobby server stands, and what the own NAT is.
+    pub fn see_lobby(&mut self, state: &LobbyState, nat: Option<OwnNat>) {
+        if let LobbyState::Online { player, public, .. } = state {
+            self.me.get_or_insert(player.client_id());
+            let online = Link::Online { seen_as: public.to_string() };
+            if self.link != online {
+                self.tell(format!("Logged in; the lobby server sees this game as {public}."));
+                self.link = online;
+            }
+        }
+        if self.nat != nat && nat.is_some() {
+            self.nat = nat;
+            self.tell(self.nat.as_ref().map(|nat| nat.words.clone()).unwrap_or_default());
+        }
+    }
+
+    /// Takes which room this player is in.
+    pub fn see_room(&mut self, room: Option<Room>) {
+        match (&room, &self.room) {
+            (Some(new), None) if new.hosting => {
+                self.tell(format!("The room \"{}\" is open, its code is {}.", new.name, new.code));
+            }
+            (Some(new), None) => self.tell(format!("In the room \"{}\".", new.name)),
+            (None, Some(_)) => {
+                let doubt = self.doubt.take();
+                // Without a word of why, this player wished to leave.
+                if let Some(why) = self.put_out.take() {
+                    self.trouble = Some(doubt.unwrap_or(why));
+                }
+                self.members.clear();
+            }
+            _ => {}
+        }
+        if self.room != room {
+            self.room = room;
+        }
+    }
+
+    /// Takes who is in the room, and how each of them is reached.
+    pub fn see_members(&mut self, members: Vec<Member>) {
+        if self.members == members {
+            return;
+        }
+        for member in &members {
+            let step = |member: &Member| member.connection.as_ref().map(|connection| connection.step.clone());
+            let before = self.members.iter().find(|known| known.client == member.client).and_then(step);
+            if let Some(step) = step(member).filter(|step| before.as_ref() != Some(step) && !step.is_empty())
+            {
+                self.tell(format!("{}: {step}.", member.name));
+            }
+        }
+        let host_is_here =
+            |member: &Member| member.host && member.connection.as_ref().is_some_and(|c| c.joined.is_some());
+        if members.iter().any(host_is_here) {
+            self.doubt = None;
+        }
+        self.members = members;
+    }
+
+    /// Takes what went wrong, in a sentence.
+    pub fn trouble_from(&mut self, trouble: &Trouble, goal: &Goal, text: String) {
+        self.tell(&text);
+        match trouble {
+            Trouble::Lobby(failed) if failed.retry_in.is_some() => {
+                self.link = Link::Retrying { reason: text }
+            }
+            Trouble::Lobby(_) => {
+                // A match goes on without the server, and the title is no way to anywhere.
+                if self.room.is_none() && *goal != Goal::Idle {
+                    self.trouble = Some(text.clone());
+                }
+                self.link = Link::Refused { reason: text };
+            }
+            Trouble::Request(failed) => {
+                let wanted = match goal {
+                    Goal::Host(_) => failed.request == RequestKind::Host,
+                    Goal::Join { .. } => failed.request == RequestKind::Join,
+                    Goal::Browse => failed.request == RequestKind::List,
+                    Goal::Idle => false,
+                };
+                if wanted {
+                    self.wrong_password =
+                        matches!(failed.error, RequestFailure::Server(RequestError::WrongPassword));
+                    self.trouble = Some(text);
+                }
+            }
+            Trouble::Room(_) => self.put_out = Some(text),
+            Trouble::Player(_) => self.doubt_host(text),
+        }
+    }
+
+    /// A connection is gone.
+    pub fn lost(&mut self, name: &str, why: &str) {
+        self.tell(format!("{name} is gone. {why}"));
+        self.doubt_host(why.to_owned());
+    }
+
+    /// Another one hosts; returns what the match is told.
+    pub fn migrated(&mut self, hosting: bool, previous: u64, name: Option<String>) -> HostChange {
+        let name = name.unwrap_or_else(|| String::from("another player"));
+        self.tell(match hosting {
+            true => String::from("The host is gone: this game hosts now."),
+            false => format!("The host is gone: {name} hosts now."),
+        });
+        self.doubt = None;
+        if let Some(room) = &mut self.room {
+            room.hosting = hosting;
+        }
+        HostChange { hosting, previous, name }
+    }
+
+    /// Without its host a guest waits for another one, while it is in the room.
+    fn doubt_host(&mut self, why: String) {
+        match &self.room {
+            Some(room) if room.hosting => {}
+            Some(_) => self.doubt = Some(why),
+            None => _ = self.trouble.get_or_insert(why),
+        }
     }
 
     /// Adds a sentence to the story; the newest are kept.

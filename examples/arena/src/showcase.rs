@@ -7,8 +7,10 @@ use crate::bots::brain::Brain;
 use crate::flow::Seed;
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, NetSystems};
+use crate::network::{Connection, Packets};
+use crate::scene::Scene;
 use crate::screens::{Parting, Screen, ScreenName, TroubleText, sample};
-use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Target};
+use crate::session::{Ask, Goal, HostChange, HostPlan, Member, Session, Target};
 use crate::sim::{Input, MAX_HEALTH, Rules};
 
 /// Opens a screen with made-up contents, for pictures.
@@ -52,8 +54,15 @@ impl Plugin for ShowcasePlugin {
             name,
             ScreenName::Title | ScreenName::Host | ScreenName::Rooms | ScreenName::Code | ScreenName::Trouble
         );
-        if name == ScreenName::Title {
-            session.link = Link::Offline;
+        if name == ScreenName::Connecting {
+            // On the way to the host: its router is knocked at.
+            session.members.truncate(2);
+            for member in &mut session.members {
+                (member.me, member.host) = (!member.me, !member.host && member.me);
+                let connection = Connection::default();
+                member.connection = (!member.me).then_some(connection);
+            }
+            app.add_systems(Update, pretend_packets);
         }
         if !needs_room || name == ScreenName::Connecting {
             session.room = None;
@@ -82,9 +91,27 @@ impl Plugin for ShowcasePlugin {
             let brains = (0..names.len() as u64).map(Brain::new).collect();
             app.insert_resource(Hosted(game))
                 .insert_resource(Cast { brains, seq: 0, finish: name == ScreenName::Winner })
-                .add_systems(FixedUpdate, act.before(NetSystems::Tick));
+                .add_systems(FixedUpdate, act.before(NetSystems::Tick))
+                .add_systems(Update, introduce.after(crate::net::systems::show).in_set(NetSystems::Scene));
         }
     }
+}
+
+/// A datagram leaves ten times a second, and every second one is answered.
+fn pretend_packets(time: Res<Time>, mut packets: ResMut<Packets>) {
+    let sent = (time.elapsed_secs() * 10.0) as u64;
+    *packets = Packets { sent, received: sent / 2 };
+}
+
+/// The host of the made-up match knows who is who, and how each is joined with it.
+fn introduce(session: Res<Session>, mut hosted: ResMut<Hosted>, mut scene: ResMut<Scene>) {
+    let joined = |member: &Member| Some((member.client, member.connection.as_ref()?.joined?));
+    let joinings: std::collections::BTreeMap<_, _> = session.members.iter().filter_map(joined).collect();
+    for actor in &mut scene.actors {
+        let client = u64::from(actor.player);
+        (actor.client, actor.joined) = (Some(client), joinings.get(&client).copied());
+    }
+    hosted.0.set_joinings(joinings);
 }
 
 /// Returns what the game says of a pair without any path, in the plugin's own words.

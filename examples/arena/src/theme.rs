@@ -32,6 +32,8 @@ pub const WORDS: Color = Color::srgb(0.90, 0.94, 1.0);
 pub const FAINT: Color = Color::srgb(0.58, 0.66, 0.82);
 /// This is the colour of good news.
 pub const GOOD: Color = Color::srgb(0.34, 1.0, 0.62);
+/// This is the colour of what works over a detour.
+pub const DETOUR: Color = Color::srgb(1.0, 0.76, 0.26);
 /// This is the colour of bad news.
 pub const BAD: Color = Color::srgb(1.0, 0.42, 0.48);
 

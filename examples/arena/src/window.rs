@@ -9,20 +9,22 @@ use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
 use bevy::window::{PresentMode, WindowResolution};
 use bevy::winit::WinitSettings;
+use bevy_traversal_overlay::OverlayPlugin;
 
 use crate::bench::BenchPlugin;
 use crate::bots::{BrainPlugin, Crew, CrewPlugin};
 use crate::cli::Cli;
 use crate::embedded::{Embedded, Practice};
-use crate::flow::{FlowPlugin, Referee, Seed, StopPlugin};
+use crate::flow::{FlowPlugin, LogsInAtOnce, Referee, Seed, StopPlugin};
 use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
 use crate::scene::Scene;
 use crate::screens::{Form, Screen, ScreenName, ScreensPlugin, autostart};
 use crate::session::{Goal, Profile, Session};
+use crate::settings::known_servers;
 use crate::showcase::ShowcasePlugin;
 use crate::sim::Phase;
-use crate::traversal_glue::{GluePlugin, known_servers};
+use crate::traversal_glue::GluePlugin;
 use crate::view::ViewPlugin;
 
 /// A frame was shown: from here on a panic is a bug of the game, not a machine without graphics.
@@ -98,7 +100,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
     if let Some(screen) = cli.screen {
         app.add_plugins(ShowcasePlugin { screen });
     } else {
-        app.add_plugins((GluePlugin { known_servers: known_servers() }, FlowPlugin, CrewPlugin));
+        app.add_plugins((GluePlugin(known_servers()), FlowPlugin, CrewPlugin, OverlayPlugin::default()));
+        app.insert_resource(LogsInAtOnce);
         app.insert_resource(Referee {
             rounds: cli.rounds,
             print: cli.rounds.is_some(),

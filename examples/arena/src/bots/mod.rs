@@ -58,7 +58,7 @@ pub fn player_app(profile: Profile, goal: Goal, seed: u64, known_servers: KnownS
         .insert_resource(profile)
         .insert_resource(Seed(seed))
         .insert_resource(goal)
-        .add_plugins((GluePlugin { known_servers }, NetPlugin, FlowPlugin, BrainPlugin { seed }));
+        .add_plugins((GluePlugin(known_servers), NetPlugin, FlowPlugin, BrainPlugin { seed }));
     app
 }
 

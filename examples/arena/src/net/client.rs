@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::interpolation::Timeline;
 use super::prediction::Prediction;
 use super::{EventLog, HostGame};
+use crate::network::Joining;
 use crate::protocol::{self, BUNDLE, ClientMessage, GAME_PROTOCOL, HostMessage, Inputs, Snapshot, encode};
 use crate::scene::{Actor, Scene, SceneBolt};
 use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, PlayerSlot, Rules, angle_of};
@@ -31,6 +32,7 @@ pub struct ClientGame {
     rules: Option<Rules>,
     seats: BTreeMap<u64, PlayerSlot>,
     names: BTreeMap<PlayerSlot, String>,
+    joinings: BTreeMap<PlayerSlot, Joining>,
     timeline: Timeline,
     prediction: Prediction,
     /// Steps that our inputs are ahead of the newest snapshot, smoothed.
@@ -90,6 +92,7 @@ impl ClientGame {
                 self.log.expect(next_event);
             }
             Some(HostMessage::Seats(seats)) => self.seats = seats.into_iter().collect(),
+            Some(HostMessage::Joinings(joinings)) => self.joinings = joinings.into_iter().collect(),
             Some(HostMessage::Refused { reason }) => self.refused = Some(reason),
             Some(HostMessage::Event { number, event }) => self.hear(number, event),
             None => self.malformed += 1,
@@ -191,6 +194,8 @@ impl ClientGame {
                 rapid: has(protocol::RAPID),
                 points: state.points,
                 wins: state.wins,
+                client: self.seats.iter().find(|(_, slot)| **slot == state.player).map(|(client, _)| *client),
+                joined: self.joinings.get(&state.player).copied(),
             }
         });
         let behind = (1.0 - fraction) * DT;

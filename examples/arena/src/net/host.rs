@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bevy::math::Vec2;
 
 use super::EventLog;
+use crate::network::Joining;
 use crate::protocol::{
     self, ClientMessage, GAME_PROTOCOL, HostMessage, MAX_MESSAGE, PlayerState, Snapshot, encode,
 };
@@ -63,6 +64,7 @@ pub struct HostGame {
     /// Players whose clients are on their way here, after a change of the host, and how long they are waited for.
     awaited: BTreeMap<u64, (PlayerSlot, u32)>,
     before: BTreeMap<PlayerSlot, Vec2>,
+    joinings: BTreeMap<u64, Joining>,
     next_event: u32,
     fresh: Vec<GameEvent>,
     outbox: Vec<Outgoing>,
@@ -83,6 +85,7 @@ impl HostGame {
             seats: BTreeMap::new(),
             awaited: BTreeMap::new(),
             before: BTreeMap::new(),
+            joinings: BTreeMap::new(),
             next_event: 0,
             fresh: Vec::new(),
             outbox: Vec::new(),
@@ -168,6 +171,7 @@ impl HostGame {
         };
         self.seats.insert(client, seat);
         self.tell_seats();
+        self.tell_joinings();
     }
 
     /// Whose player is whose.
@@ -179,6 +183,29 @@ impl HostGame {
         for client in self.seats.keys().copied().collect::<Vec<_>>() {
             self.send(client, &message);
         }
+    }
+
+    /// Takes how the host is joined with each client, and tells all when it has changed.
+    pub fn set_joinings(&mut self, joinings: BTreeMap<u64, Joining>) {
+        if self.joinings != joinings {
+            self.joinings = joinings;
+            self.tell_joinings();
+        }
+    }
+
+    fn tell_joinings(&mut self) {
+        let seated =
+            self.seats.iter().filter_map(|(client, seat)| Some((seat.player, *self.joinings.get(client)?)));
+        let message = HostMessage::Joinings(seated.collect());
+        for client in self.seats.keys().copied().collect::<Vec<_>>() {
+            self.send(client, &message);
+        }
+    }
+
+    /// Returns whose client plays this player.
+    fn client_of(&self, player: PlayerSlot) -> Option<u64> {
+        let seat = self.seats.iter().find(|(_, seat)| seat.player == player).map(|(client, _)| *client);
+        seat.or(self.own.filter(|_| self.local == Some(player)))
     }
 
     /// Lets go of those who did not find their way here.
@@ -281,6 +308,8 @@ impl HostGame {
                 rapid: p.body.rapid > 0,
                 points: p.points,
                 wins: p.wins,
+                client: self.client_of(player),
+                joined: self.client_of(player).and_then(|client| self.joinings.get(&client)).copied(),
             }
         });
         let behind = (1.0 - fraction) * DT;

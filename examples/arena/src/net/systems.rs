@@ -129,7 +129,7 @@ fn tick_client(wish: Res<Wish>, client: Option<ResMut<RenetClient>>, joined: Opt
     }
 }
 
-fn show(
+pub(crate) fn show(
     time: Res<Time<Fixed>>,
     hosted: Option<ResMut<Hosted>>,
     joined: Option<ResMut<Joined>>,

@@ -6,7 +6,8 @@ use bevy::text::FontSize;
 use super::form::Form;
 use super::navigate::TroubleText;
 use super::page::{Action, Control, Field, Item, Page, Tone};
-use super::{Screen, pages};
+use super::{Screen, pages, picture};
+use crate::network::Light;
 use crate::scene::Scene;
 use crate::session::{Goal, Session};
 use crate::theme;
@@ -187,10 +188,36 @@ impl Placer<'_> {
                 let image = ImageNode { color: theme::ACCENT, ..ImageNode::new(self.pictures.logo.clone()) };
                 parent.spawn((node, image));
             }
+            Item::Text(Tone::Code, text) if shared => {
+                // A code is read out: it stands in one line.
+                let node = Node { align_self: AlignSelf::Center, flex_shrink: 0.0, ..default() };
+                parent.spawn((node, words(Tone::Code, text))).insert(TextLayout::no_wrap());
+            }
             Item::Text(tone, text) => {
                 let align_self = if shared { AlignSelf::Center } else { AlignSelf::Auto };
                 parent.spawn((Node { align_self, ..share(shared) }, words(*tone, text)));
             }
+            Item::Light(light, text) => {
+                let colour = match light {
+                    Light::Green => theme::GOOD,
+                    Light::Amber => theme::DETOUR,
+                    Light::Red => theme::BAD,
+                    Light::Grey => theme::FAINT.with_alpha(0.5),
+                };
+                let row = Node { column_gap: px(12), align_items: AlignItems::Center, ..default() };
+                parent.spawn(row).with_children(|row| {
+                    let lamp = Node {
+                        width: px(18),
+                        height: px(18),
+                        flex_shrink: 0.0,
+                        border_radius: BorderRadius::MAX,
+                        ..default()
+                    };
+                    row.spawn((lamp, BackgroundColor(colour)));
+                    row.spawn(words(Tone::Faint, text));
+                });
+            }
+            Item::Picture(shown) => picture::place(parent, shown),
             Item::Gap => {
                 parent.spawn(Node { height: px(8), ..default() });
             }

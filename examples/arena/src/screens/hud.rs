@@ -1,17 +1,16 @@
 //! What stands over the match: points, time, network, announcements, names.
 
 mod build;
-
-use std::collections::BTreeMap;
+mod ways;
 
 use bevy::prelude::*;
 
 use self::build::{
-    Chip, ChipName, ChipPoints, Clock, FeedText, Headline, Hud, NameTag, NetworkText, Plate, Subline, build,
+    Chip, ChipFrame, ChipName, ChipPoints, Clock, FeedText, Headline, Hud, NameTag, Plate, Subline, build,
 };
 use super::Screen;
 use crate::net::systems::NetSystems;
-use crate::scene::{Happened, Scene, label};
+use crate::scene::{Actor, Happened, Scene, label};
 use crate::session::{HostChange, Session};
 use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot, TICK_HZ};
 use crate::theme;
@@ -28,8 +27,9 @@ impl Plugin for HudPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Feed>()
             .add_systems(Startup, build)
-            .add_systems(Update, (visible, chips, clock, network, announce, feed).after(NetSystems::Scene))
-            .add_systems(Update, names.after(NetSystems::Scene));
+            .add_systems(Update, (visible, chips, clock, announce, feed).after(NetSystems::Scene))
+            .add_systems(Update, names.after(NetSystems::Scene))
+            .add_plugins(ways::WaysPlugin);
     }
 }
 
@@ -52,24 +52,26 @@ fn visible(screen: Res<State<Screen>>, mut hud: Query<&mut Visibility, With<Hud>
     }
 }
 
+/// Returns who stands at a place of the bar. The clock stays in the middle: four places on each side, filled from the middle
+/// outwards, by the players' numbers: who looks for a name finds it where it was.
+fn actor_at(scene: &Scene, place: usize) -> Option<&Actor> {
+    let half = MAX_PLAYERS / 2;
+    let rank = if place < half { (half - 1 - place) * 2 } else { (place - half) * 2 + 1 };
+    scene.actors.get(rank)
+}
+
 fn chips(
     scene: Res<Scene>,
-    mut chips: Query<(&Chip, &mut Node, &mut BorderColor)>,
+    mut chips: Query<(&Chip, &mut Node)>,
+    mut frames: Query<(&ChipFrame, &mut BorderColor, &mut BackgroundColor)>,
     mut names: Query<(&ChipName, &mut Text, &mut TextColor), Without<ChipPoints>>,
     mut points: Query<(&ChipPoints, &mut Text), Without<ChipName>>,
 ) {
-    // The clock stays in the middle: four places on each side, filled from the middle outwards, by the players' numbers: who looks
-    // for a name finds it where it was.
     let count = scene.actors.len();
-    let actor_at = |place: usize| {
-        let half = MAX_PLAYERS / 2;
-        let rank = if place < half { (half - 1 - place) * 2 } else { (place - half) * 2 + 1 };
-        scene.actors.get(rank)
-    };
-    for (Chip(place), mut node, mut border) in &mut chips {
-        let actor = actor_at(*place);
+    let actor_at = |place: usize| actor_at(&scene, place);
+    for (Chip(place), mut node) in &mut chips {
         // An empty place keeps its width only where that keeps the clock in the middle.
-        let display = if actor.is_some() || (count % 2 == 1 && mirrored(*place, count)) {
+        let display = if actor_at(*place).is_some() || (count % 2 == 1 && mirrored(*place, count)) {
             Display::Flex
         } else {
             Display::None
@@ -77,12 +79,18 @@ fn chips(
         if node.display != display {
             node.display = display;
         }
+    }
+    for (ChipFrame(place), mut border, mut back) in &mut frames {
+        let actor = actor_at(*place);
         let own = actor.is_some_and(|actor| Some(actor.player) == scene.local);
-        let line = match actor {
-            Some(actor) => theme::colour(actor.player).with_alpha(if own { 1.0 } else { 0.4 }),
-            None => Color::NONE,
+        let (line, panel) = match actor {
+            Some(actor) => {
+                (theme::colour(actor.player).with_alpha(if own { 1.0 } else { 0.4 }), theme::PANEL)
+            }
+            None => (Color::NONE, Color::NONE),
         };
         border.set_if_neq(BorderColor::all(line));
+        back.set_if_neq(BackgroundColor(panel));
     }
     for (ChipName(place), mut text, mut colour) in &mut names {
         let actor = actor_at(*place);
@@ -124,44 +132,6 @@ fn clock(scene: Res<Scene>, mut clock: Query<(&mut Text, &mut TextColor), With<C
         text.0 = shown;
     }
     colour.set_if_neq(TextColor(tint));
-}
-
-fn network(session: Res<Session>, mut text: Query<(&mut Text, &mut TextColor), With<NetworkText>>) {
-    let (Ok((mut text, mut colour)), Some(room)) = (text.single_mut(), &session.room) else { return };
-    if let Some(lost) = session.lobby_lost() {
-        colour.set_if_neq(TextColor(theme::BAD));
-        text.set_if_neq(Text::new(lost));
-        return;
-    }
-    colour.set_if_neq(TextColor(theme::FAINT));
-    let reached: Vec<_> = session
-        .members
-        .iter()
-        .filter(|member| !member.me)
-        .filter_map(|member| Some((member, member.path.as_deref()?, member.ping?)))
-        .collect();
-    // One line under the floor: each player while they fit, else the whole.
-    let shown = if room.hosting && reached.len() > 3 {
-        let pings = reached.iter().map(|(_, _, ping)| *ping);
-        let (least, most) = (pings.clone().min().unwrap_or(0), pings.max().unwrap_or(0));
-        let mut paths = BTreeMap::<_, u32>::new();
-        for (_, path, _) in &reached {
-            *paths.entry(*path).or_default() += 1;
-        }
-        let paths: Vec<_> = paths.iter().map(|(path, count)| format!("{count} {path}")).collect();
-        let range = if least == most { least.to_string() } else { format!("{least}-{most}") };
-        format!("ping {range} ms: {}", paths.join(", "))
-    } else if room.hosting {
-        let each =
-            reached.iter().map(|(member, path, ping)| format!("{} {ping} ms {path}", label(&member.name, 6)));
-        each.collect::<Vec<_>>().join("   ")
-    } else {
-        let host = reached.iter().find(|(member, ..)| member.host);
-        host.map(|(_, path, ping)| format!("ping {ping} ms, {path}")).unwrap_or_default()
-    };
-    if text.0 != shown {
-        text.0 = shown;
-    }
 }
 
 /// How long the host is not heard of, and who hosts since.

@@ -10,6 +10,7 @@ mod layout_tests;
 mod navigate;
 pub mod page;
 mod pages;
+mod picture;
 mod sample;
 
 use bevy::prelude::*;
@@ -94,6 +95,8 @@ impl Plugin for ScreensPlugin {
             .init_resource::<draw::Shown>()
             .init_resource::<Focus>()
             .init_resource::<TroubleText>()
+            .init_resource::<picture::Flights>()
+            .init_resource::<crate::network::Packets>()
             .add_message::<page::Pressed>()
             .add_systems(Startup, (draw::load, draw::set_font))
             .add_systems(
@@ -106,6 +109,8 @@ impl Plugin for ScreensPlugin {
                     navigate::follow,
                     draw::refresh,
                     draw::highlight,
+                    picture::follow,
+                    picture::animate,
                 )
                     .chain()
                     .after(crate::net::systems::NetSystems::Scene),

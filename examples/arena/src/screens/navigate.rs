@@ -69,6 +69,8 @@ pub(super) fn obey(
             }
             Action::Leave => {
                 *goal = Goal::Idle;
+                // After a match against bots the title tells of the other lobby server again.
+                form.server.trim().clone_into(&mut profile.server);
                 session.trouble = None;
                 next.set(Screen::Title);
                 continue;

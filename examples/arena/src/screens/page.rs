@@ -3,6 +3,8 @@
 use bevy::prelude::Message;
 
 use super::Screen;
+use super::picture::Picture;
+use crate::network::Light;
 
 /// Somebody has pressed a control that does this.
 #[derive(Message, Clone, Debug, PartialEq)]
@@ -100,6 +102,10 @@ pub enum Item {
     Logo,
     /// These are words in a tone.
     Text(Tone, String),
+    /// This is a light with words beside it.
+    Light(Light, String),
+    /// This is the picture of connecting.
+    Picture(Picture),
     /// This is a text to be typed: which, its label, and what it shows while empty.
     Field(Field, &'static str, &'static str),
     /// This is something to be chosen.

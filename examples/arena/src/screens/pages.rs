@@ -4,14 +4,16 @@ use super::form::Form;
 use super::hud::CONTROLS;
 use super::navigate::TroubleText;
 use super::page::{Action, Choice, Field, Item, Page, Tone, button, text};
+use super::picture::Picture;
 use super::{Parting, Screen};
-use crate::scene::{Actor, Scene};
-use crate::session::{Goal, Link, Session};
+use crate::network::{Light, OwnNat};
+use crate::scene::Scene;
+use crate::session::{Goal, Link, Session, target_words};
 
 /// So many rooms of a list fit on a screen.
 const ROOMS: usize = 5;
 /// So many sentences of a story fit on a screen.
-const STORY: usize = 7;
+const STORY: usize = 5;
 
 /// Returns the page of a screen; `None`: only the match is to be seen.
 pub(super) fn page(
@@ -28,7 +30,7 @@ pub(super) fn page(
         Screen::Rooms => (1000.0, rooms(session)),
         Screen::Code => (720.0, code(form)),
         Screen::Connecting => (900.0, connecting(session, goal)),
-        Screen::Lobby => (860.0, lobby(session, scene)),
+        Screen::Lobby => (940.0, lobby(session, scene)),
         Screen::Game => return None,
         Screen::Paused => (760.0, paused(session)),
         Screen::Sure(parting) => (860.0, sure(session, parting)),
@@ -59,8 +61,21 @@ fn title(form: &Form, session: &Session) -> Vec<Item> {
             button("Enter a code", Action::Go(Screen::Code)),
         ]),
         button("Quit", Action::Quit),
-        text(Tone::Faint, link_words(&session.link).unwrap_or_else(|| form.note.clone())),
+        own_network(session),
+        text(Tone::Faint, form.note.clone()),
     ]
+}
+
+/// Returns the own NAT, or what is between this player and the server that measures it.
+fn own_network(session: &Session) -> Item {
+    let (light, words) = match (&session.link, &session.nat) {
+        (Link::Online { .. }, Some(OwnNat { light, words })) => (*light, words.clone()),
+        (Link::Online { .. }, None) => (Light::Grey, String::from("Measuring your network ...")),
+        (Link::Connecting, _) => (Light::Grey, String::from("Looking for the lobby server ...")),
+        (Link::Retrying { reason } | Link::Refused { reason }, _) => (Light::Red, reason.clone()),
+        (Link::Offline, _) => (Light::Grey, String::from("Not logged in to a lobby server.")),
+    };
+    Item::Light(light, words)
 }
 
 fn host(form: &Form) -> Vec<Item> {
@@ -132,10 +147,11 @@ fn code(form: &Form) -> Vec<Item> {
 fn connecting(session: &Session, goal: &Goal) -> Vec<Item> {
     let heading = match goal {
         Goal::Host(_) => String::from("Opening the room"),
-        Goal::Join { target, .. } => format!("Entering {}", target.words()),
+        Goal::Join { target, .. } => format!("Entering {}", target_words(target)),
         Goal::Browse | Goal::Idle => String::from("Looking for rooms"),
     };
     let mut items = vec![text(Tone::Heading, heading)];
+    items.extend(Picture::of(session, goal).map(Item::Picture));
     let skip = session.story.len().saturating_sub(STORY);
     let story = session.story.iter().skip(skip);
     let last = session.story.len().saturating_sub(skip + 1);
@@ -150,30 +166,29 @@ fn connecting(session: &Session, goal: &Goal) -> Vec<Item> {
 
 fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
     let Some(room) = &session.room else { return vec![text(Tone::Faint, "...")] };
-    let mut items = vec![Item::Row(vec![
-        text(Tone::Heading, short(&room.name, 16)),
-        text(Tone::Code, format!("Code {}", room.code)),
-        button("Copy", Action::Copy(room.code.clone())),
-    ])];
-    let mut taken = Vec::new();
+    let mut heading = vec![text(Tone::Heading, short(&room.name, 14))];
+    let lost = session.lobby_lost();
+    if lost.is_none() {
+        heading.push(text(Tone::Code, format!("Code {}", room.code)));
+        heading.push(button("Copy code", Action::Copy(room.code.clone())));
+    }
+    let mut items = vec![Item::Row(heading)];
+    // Nobody can come in by the code now.
+    items.extend(lost.map(|lost| text(Tone::Bad, lost)));
     for member in session.members.iter().take(8) {
-        // Names may repeat: each of a name takes the next colour of that name.
-        let same = |actor: &&Actor| actor.name == member.name && !taken.contains(&actor.player);
-        let playing = scene.actors.iter().find(same);
-        taken.extend(playing.map(|actor| actor.player));
+        let playing = scene.actors.iter().find(|actor| actor.client == Some(member.client));
         let tone = playing.map_or(Tone::Faint, |actor| Tone::Player(actor.player));
         let mut left = member.name.clone();
         if member.me {
             left.push_str("  (you)");
         }
-        let right = match (member.host, &member.path, member.ping) {
-            (true, Some(path), Some(ping)) => format!("host, {path}, {ping} ms"),
-            (true, Some(path), None) => format!("host, {path}"),
-            (false, Some(path), Some(ping)) => format!("{path}, {ping} ms"),
-            (false, Some(path), None) => path.clone(),
-            (true, None, _) => String::from("host"),
-            (false, None, _) if room.hosting => String::from("connecting ..."),
-            (false, None, _) => String::new(),
+        let connection = member.connection.as_ref().map(|connection| connection.short());
+        let right = match (member.host, connection) {
+            (true, Some(connection)) => format!("host, {connection}"),
+            (true, None) => String::from("host"),
+            (false, Some(connection)) => connection,
+            (false, None) if room.hosting && !member.me => String::from("connecting ..."),
+            (false, None) => String::new(),
         };
         let kick =
             (room.hosting && !member.me).then(|| (String::from("Remove"), Action::Kick(member.client)));
@@ -206,12 +221,9 @@ fn paused(session: &Session) -> Vec<Item> {
     // Nobody can come in by the code now.
     items.extend(lost.map(|lost| text(Tone::Bad, lost)));
     for member in session.members.iter().filter(|member| !member.me).take(7) {
-        let path = match (&member.path, member.ping) {
-            (Some(path), Some(ping)) => format!("{ping} ms, {path}"),
-            (Some(path), None) => path.clone(),
-            (None, _) => continue,
-        };
-        items.push(text(Tone::Faint, format!("{}: {path}", member.name)));
+        if let Some(connection) = &member.connection {
+            items.push(text(Tone::Faint, format!("{}: {}", short(&member.name, 14), connection.long())));
+        }
     }
     items.extend([
         text(Tone::Faint, CONTROLS),
@@ -264,16 +276,6 @@ fn short(name: &str, letters: usize) -> String {
     match name.char_indices().nth(letters) {
         Some((end, _)) => format!("{}..", &name[..end]),
         None => name.to_owned(),
-    }
-}
-
-/// Returns what the foot of the title says about the link.
-fn link_words(link: &Link) -> Option<String> {
-    match link {
-        Link::Offline => None,
-        Link::Connecting => Some(String::from("Looking for the lobby server ...")),
-        Link::Online { .. } => Some(String::from("Logged in to the lobby server.")),
-        Link::Retrying { reason } | Link::Refused { reason } => Some(reason.clone()),
     }
 }
 

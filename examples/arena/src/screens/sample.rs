@@ -2,7 +2,10 @@
 
 use bevy::math::Vec2;
 
+use bevy_traversal::{Confidence, FailureReason, FilteringBehavior, MappingBehavior, Method, NatProfile};
+
 use crate::net::HostGame;
+use crate::network::{Connection, Joining, Light, OwnNat, Way};
 use crate::scene::Scene;
 use crate::session::{Link, Listed, Member, Room, Session};
 use crate::sim::{Rules, clean_name};
@@ -17,14 +20,33 @@ pub fn sample() -> (Session, Scene) {
     for player in game.world.players.values_mut() {
         player.body.at *= Vec2::splat(0.8);
     }
-    let paths = ["lan", "direct", "direct-v6", "relay"];
+    let mut scene = game.scene(1.0);
+    for actor in &mut scene.actors {
+        actor.client = Some(u64::from(actor.player));
+    }
+    let ways = [Way::Lan, Way::Direct, Way::DirectV6, Way::Relay];
+    let methods = [None, Some(Method::Prediction), None, None];
+    let connection = |i: usize| Connection {
+        joined: (i < 7).then(|| Joining {
+            way: ways[i % 4],
+            method: methods[i % 4],
+            took: 90 + 130 * i as u16,
+        }),
+        step: String::from("trying predicted ports on both sides"),
+        why: (i % 4 == 3).then(|| {
+            let reason = FailureReason::RandomPortsOnBothSides;
+            format!("{reason}. Switch UPnP, NAT-PMP or PCP on in one of the routers")
+        }),
+        rtt: (i < 7).then_some(13 * i as u32),
+        loss: i as u8 / 3,
+        away: false,
+    };
     let members = names.iter().enumerate().map(|(i, name)| Member {
         client: i as u64,
         name: clean_name(name),
         me: i == 0,
         host: i == 0,
-        path: (i > 0 && i < 7).then(|| paths[i % 4].to_owned()),
-        ping: (i > 0 && i < 7).then_some(13 * i as u32),
+        connection: (i > 0).then(|| connection(i)),
     });
     let rooms = ["den", "the long evening of the seven swords", "lan party", "practice", "duel", "no name"];
     let rooms = rooms.iter().enumerate().map(|(i, name)| Listed {
@@ -35,9 +57,18 @@ pub fn sample() -> (Session, Scene) {
         capacity: if i == 4 { 5 } else { 8 },
         locked: i % 3 == 1,
     });
+    let nat = NatProfile {
+        mapping: MappingBehavior::EndpointIndependent,
+        filtering: FilteringBehavior::AddressAndPortDependent,
+        confidence: Confidence::Full,
+        ..NatProfile::UNKNOWN
+    };
     let mut session = Session {
         link: Link::Online { seen_as: String::from("198.51.100.7:40001") },
-        nat: Some(String::from("port-restricted cone")),
+        nat: Some(OwnNat {
+            light: Light::Green,
+            words: format!("Your network: {}. {}", nat.kind(), nat.meaning()),
+        }),
         room: Some(Room {
             name: String::from("den"),
             code: String::from("K7QF2M"),
@@ -51,12 +82,12 @@ pub fn sample() -> (Session, Scene) {
     for sentence in [
         "Looking for the lobby server lobby.example.com.",
         "Logged in; the lobby server sees this game as 198.51.100.7:40001.",
-        "This network: port-restricted cone.",
+        "Your network: port-restricted cone.",
         "Asking to enter room \"den\".",
         "In the room \"den\".",
-        "Punching through to Ada: prediction, then bubble.",
+        "Ada: trying predicted ports on both sides.",
     ] {
         session.tell(sentence);
     }
-    (session, game.scene(1.0))
+    (session, scene)
 }

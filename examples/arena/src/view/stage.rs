@@ -10,9 +10,9 @@ use crate::sim::{HALF_SIZE, PILLARS};
 use crate::theme;
 
 /// So much must be seen of the world: the floor, and air for the HUD above and below.
-const SEEN: Vec2 = Vec2::new(1680.0, 1032.0);
+const SEEN: Vec2 = Vec2::new(1680.0, 1080.0);
 /// The camera looks here: there is more air above than below.
-const EYE: Vec2 = Vec2::new(0.0, 18.0);
+const EYE: Vec2 = Vec2::new(0.0, 40.0);
 /// At full shake the picture moves by so many world units.
 const SHAKE: f32 = 13.0;
 

@@ -10,12 +10,24 @@ use crate::theme;
 pub(super) struct Hud;
 #[derive(Component)]
 pub(super) struct Chip(pub(super) usize);
+/// This is the frame of a chip.
+#[derive(Component)]
+pub(super) struct ChipFrame(pub(super) usize);
+/// This is the badge below a chip: the way to that player.
+#[derive(Component)]
+pub(super) struct ChipWay(pub(super) usize);
+/// This lies behind the lines about the network in the middle.
+#[derive(Component)]
+pub(super) struct Card;
+#[derive(Component)]
+pub(super) struct CardText;
 #[derive(Component)]
 pub(super) struct ChipName(pub(super) usize);
 #[derive(Component)]
 pub(super) struct ChipPoints(pub(super) usize);
 #[derive(Component)]
 pub(super) struct Clock;
+/// This is the line below the floor, on the left.
 #[derive(Component)]
 pub(super) struct NetworkText;
 /// This lies behind announcements, so that they can be read over ships and pillars.
@@ -38,6 +50,7 @@ pub(super) fn build(mut commands: Commands) {
     build_points(&mut commands);
     build_corners(&mut commands);
     build_announcements(&mut commands);
+    build_card(&mut commands);
     for player in 0..MAX_PLAYERS as u8 {
         let node = Node { width: px(300), justify_content: JustifyContent::Center, ..absolute() };
         commands.spawn((NameTag(player), node, Visibility::Hidden, GlobalZIndex(4))).with_child((
@@ -77,8 +90,8 @@ fn build_points(commands: &mut Commands) {
             if i == MAX_PLAYERS {
                 break;
             }
-            let chip = Node {
-                width: px(132),
+            let place = Node { width: px(132), flex_direction: FlexDirection::Column, ..default() };
+            let frame = Node {
                 height: px(40),
                 padding: UiRect::horizontal(px(10)),
                 border: UiRect::all(px(2)),
@@ -90,10 +103,18 @@ fn build_points(commands: &mut Commands) {
                 ..default()
             };
             let look = (BackgroundColor(theme::PANEL), BorderColor::all(theme::LINE));
-            bar.spawn((Chip(i), chip, look)).with_children(|chip| {
-                let layout = TextLayout::no_wrap();
-                chip.spawn((ChipName(i), Text::new(""), font(theme::SMALL), TextColor(theme::WORDS), layout));
-                chip.spawn((ChipPoints(i), Text::new(""), font(theme::TEXT), TextColor(theme::WORDS)));
+            // The pointer over it asks for more about the way to that player.
+            bar.spawn((Chip(i), place, Interaction::None)).with_children(|chip| {
+                chip.spawn((ChipFrame(i), frame, look)).with_children(|frame| {
+                    let layout = TextLayout::no_wrap();
+                    let small = font(theme::SMALL);
+                    frame.spawn((ChipName(i), Text::new(""), small, TextColor(theme::WORDS), layout));
+                    frame.spawn((ChipPoints(i), Text::new(""), font(theme::TEXT), TextColor(theme::WORDS)));
+                });
+                let below = Node { justify_content: JustifyContent::Center, ..default() };
+                let words =
+                    (Text::new(""), font(theme::SMALL), TextColor(theme::FAINT), TextLayout::no_wrap());
+                chip.spawn(below).with_child((ChipWay(i), words));
             });
         }
     });
@@ -116,6 +137,28 @@ fn build_corners(commands: &mut Commands) {
         TextColor(theme::WORDS),
         TextLayout::justify(Justify::Right),
     ));
+}
+
+/// Builds the card about the network.
+fn build_card(commands: &mut Commands) {
+    let place =
+        Node { bottom: px(58), width: percent(100), justify_content: JustifyContent::Center, ..absolute() };
+    let card = Node {
+        max_width: px(1120),
+        padding: UiRect::axes(px(26), px(14)),
+        border: UiRect::all(px(2)),
+        border_radius: BorderRadius::all(px(14)),
+        ..default()
+    };
+    let look = (BackgroundColor(theme::PANEL), BorderColor::all(theme::LINE), Visibility::Hidden);
+    commands.spawn(over(place)).with_children(|place| {
+        place.spawn((Card, card, look)).with_child((
+            CardText,
+            Text::new(""),
+            font(theme::SMALL),
+            TextColor(theme::WORDS),
+        ));
+    });
 }
 
 /// Builds the words in the middle.
