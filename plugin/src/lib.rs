@@ -214,6 +214,10 @@ struct MigrationDoctests;
 struct AwayDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/contacts.md")]
+struct ContactsDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/coming-from.md")]
 struct ComingFromDoctests;
 

@@ -153,6 +153,8 @@ fn wish(request: &Request) -> &'static str {
         Request::LeaveQueue => "leave the queue",
         Request::TakeUpRoom { .. } => "come back into the room",
         Request::Rematch { .. } => "connect to a member",
+        Request::Contacts(_) => "contacts",
+        Request::Call(_) => "call",
         _ => "another one",
     }
 }
@@ -188,6 +190,8 @@ fn news(body: &ToPlayer) -> &'static str {
         ToPlayer::Announcement { .. } => "words of the operator",
         ToPlayer::GoTo(_) => "go to another node",
         ToPlayer::Nodes(_) => "other nodes",
+        ToPlayer::Contacts(_) => "news of contacts",
+        ToPlayer::Call(_) => "news of a call",
         ToPlayer::HostInQuestion { .. } => "perhaps the host is gone",
         ToPlayer::HostChanged { .. } => "the room has another host",
         _ => "other news",

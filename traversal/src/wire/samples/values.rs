@@ -428,6 +428,7 @@ fn people(all: &mut Samples) {
     all.put(ContactsRequest::Status(status.clone()));
     all.put(status);
     all.put(contact());
+    contact().presence.into_iter().for_each(|presence| all.put(presence));
     all.put(ContactNews { player: id(9), presence: None });
     all.put(CallRequest::Ring { call: CALL, player: id(9) });
     all.put(CallRequest::Answer { call: CALL, answer: CallAnswer::Yes });

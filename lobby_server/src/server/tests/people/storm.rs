@@ -14,7 +14,8 @@ struct Crowd {
 
 fn identity(n: u16) -> Identity {
     let mut secret = [1; 32];
-    secret[..2].copy_from_slice(&n.to_le_bytes());
+    // The lowest three bits of the first byte are none of a key's.
+    secret[4..6].copy_from_slice(&n.to_le_bytes());
     Identity::from_secret(secret)
 }
 
