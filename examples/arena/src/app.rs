@@ -10,6 +10,7 @@ use bevy::app::AppExit;
 use crate::cli::Cli;
 use crate::embedded;
 use crate::session::{Goal, HostPlan, Profile, Target};
+use crate::settings::{Settings, settings_file};
 use crate::sim::clean_name;
 use crate::{headless, window};
 
@@ -46,7 +47,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         (None, None) => String::from("lobby.example.com"),
     };
-    let profile = Profile { name: player_name(cli), server };
+    let profile = Profile { name: player_name(cli, windowed), server };
     if windowed {
         let goal = goal(cli, false);
         let play = || window::run(cli, profile.clone(), goal, embedded, seed);
@@ -74,9 +75,10 @@ fn code(exit: &AppExit) -> ExitCode {
     }
 }
 
-fn player_name(cli: &Cli) -> String {
-    let name =
-        cli.name.clone().or_else(|| std::env::var("USER").ok()).or_else(|| std::env::var("USERNAME").ok());
+fn player_name(cli: &Cli, windowed: bool) -> String {
+    let set = || settings_file().filter(|_| windowed).map(|file| Settings::read(&file).0.name);
+    let of_system = || std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok();
+    let name = cli.name.clone().or_else(|| set().filter(|name| !name.is_empty())).or_else(of_system);
     clean_name(&name.unwrap_or_default())
 }
 

@@ -85,7 +85,8 @@ pub struct Cli {
 impl Cli {
     /// Rules of a match hosted by this program.
     pub fn rules(&self) -> Rules {
-        Rules { target: self.points, round_seconds: self.round_seconds, ..Rules::default() }
+        let wins = if self.rounds.is_some() { 0 } else { Rules::default().wins };
+        Rules { target: self.points, round_seconds: self.round_seconds, wins, ..Rules::default() }
     }
 }
 

@@ -10,7 +10,7 @@ use bevy::prelude::*;
 use bevy_renet::{RenetClient, RenetServer};
 
 use crate::net::HostGame;
-use crate::net::systems::{Hosted, Joined, NetSystems};
+use crate::net::systems::{Colour, Hosted, Joined, NetSystems};
 use crate::scene::{Happened, Scene};
 use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Member, Profile, Session, target_words};
 use crate::sim::{GameEvent, Phase, Rules, TICK_HZ};
@@ -160,7 +160,7 @@ fn keep_match(
     session: Res<Session>,
     goal: Res<Goal>,
     profile: Res<Profile>,
-    seed: Res<Seed>,
+    (seed, colour): (Res<Seed>, Res<Colour>),
     hosted: Option<Res<Hosted>>,
     joined: Option<Res<Joined>>,
     client: Option<Res<RenetClient>>,
@@ -168,8 +168,8 @@ fn keep_match(
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
     match (&*goal, hosted) {
         (Goal::Host(plan), None) if hosting => {
-            let game = HostGame::new(plan.rules, seed.0, Some(&profile.name)).known_as(session.me);
-            commands.insert_resource(Hosted(game));
+            let game = HostGame::new(plan.rules, seed.0, Some(&profile.name)).dressed(colour.0);
+            commands.insert_resource(Hosted(game.known_as(session.me)));
         }
         (_, Some(_)) if !hosting => commands.remove_resource::<Hosted>(),
         _ => {}

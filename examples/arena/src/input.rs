@@ -5,6 +5,7 @@ use bevy::prelude::*;
 use crate::net::systems::Wish;
 use crate::scene::Scene;
 use crate::screens::Screen;
+use crate::settings::{Act, Settings};
 use crate::sim::{Input, aim_of};
 use crate::view::StageCamera;
 
@@ -25,6 +26,7 @@ fn read(
     time: Res<Time>,
     keys: Res<ButtonInput<KeyCode>>,
     buttons: Res<ButtonInput<MouseButton>>,
+    settings: Option<Res<Settings>>,
     screen: Res<State<Screen>>,
     scene: Res<Scene>,
     windows: Query<&Window>,
@@ -36,17 +38,19 @@ fn read(
         wish.0 = Input { aim: wish.0.aim, ..Input::default() };
         return;
     }
-    let held = |keys_: [KeyCode; 2]| f32::from(u8::from(keys.any_pressed(keys_)));
+    let key =
+        |act| settings.as_ref().map_or_else(|| Settings::default().key(act), |settings| settings.key(act));
+    let held = |act, also| f32::from(u8::from(keys.any_pressed([key(act), also])));
     let direction = Vec2::new(
-        held([KeyCode::KeyD, KeyCode::ArrowRight]) - held([KeyCode::KeyA, KeyCode::ArrowLeft]),
-        held([KeyCode::KeyW, KeyCode::ArrowUp]) - held([KeyCode::KeyS, KeyCode::ArrowDown]),
+        held(Act::Right, KeyCode::ArrowRight) - held(Act::Left, KeyCode::ArrowLeft),
+        held(Act::Up, KeyCode::ArrowUp) - held(Act::Down, KeyCode::ArrowDown),
     );
     let mut input = Input { aim: wish.0.aim, ..Input::default() };
     input.walk_towards(direction);
     input.fire =
-        buttons.pressed(MouseButton::Left) || keys.any_pressed([KeyCode::KeyJ, KeyCode::ControlLeft]);
-    input.dash = buttons.pressed(MouseButton::Right)
-        || keys.any_pressed([KeyCode::Space, KeyCode::ShiftLeft, KeyCode::KeyK]);
+        buttons.pressed(MouseButton::Left) || keys.any_pressed([key(Act::Fire), KeyCode::ControlLeft]);
+    input.dash =
+        buttons.pressed(MouseButton::Right) || keys.any_pressed([key(Act::Dash), KeyCode::ShiftLeft]);
     let cursor = windows.single().ok().and_then(Window::cursor_position);
     if let Some(cursor) = cursor
         && (cursor != mouse.0 || buttons.pressed(MouseButton::Left))

@@ -31,7 +31,11 @@ pub enum ClientMessage {
         protocol: u32,
         /// This is the name that the player wants.
         name: String,
+        /// The player wishes this number, and so its colour.
+        wish: Option<PlayerSlot>,
     },
+    /// The player is ready for a match, or wants another one; or no longer.
+    Ready(bool),
 }
 
 /// This is an unreliable message of a client: its newest inputs, the oldest first.
@@ -81,7 +85,7 @@ pub struct PlayerState {
     pub aim: u16,
     /// This is the health; at 0 the player is down.
     pub health: u8,
-    /// These bits are set in it: [`DASHING`], [`SHIELDED`], [`PROTECTED`], [`RAPID`].
+    /// These bits are set in it: [`DASHING`], [`SHIELDED`], [`PROTECTED`], [`RAPID`], [`READY`].
     pub flags: u8,
     /// Points in this round.
     pub points: u16,
@@ -97,6 +101,8 @@ pub const SHIELDED: u8 = 2;
 pub const PROTECTED: u8 = 4;
 /// This flag of [`PlayerState`] says that the player fires faster.
 pub const RAPID: u8 = 8;
+/// This flag of [`PlayerState`] says that the player is ready for a match.
+pub const READY: u8 = 16;
 
 /// This is a shot on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -302,7 +308,7 @@ mod tests {
             at: pack(Vec2::new(-799.0, -449.0)),
             aim: 65_000,
             health: 4,
-            flags: 15,
+            flags: 31,
             points: 999,
             wins: 999,
         };
@@ -356,7 +362,7 @@ mod tests {
         let valid = [
             encode(&full_snapshot()),
             encode(&HostMessage::Event { number: 3, event: GameEvent::Fight }),
-            encode(&ClientMessage::Hello { protocol: 1, name: String::from("Ann") }),
+            encode(&ClientMessage::Hello { protocol: 1, name: String::from("Ann"), wish: None }),
             encode(&Inputs(vec![Input::default(); 3])),
         ];
         let mut refused = 0;

@@ -2,10 +2,11 @@
 //! pictures, the HUD and the computer players.
 
 use bevy::math::Vec2;
-use bevy::prelude::{Message, Resource};
+use bevy::prelude::{Color, Message, Resource};
 
 use crate::network::Joining;
-use crate::sim::{GameEvent, Phase, Pickup, PlayerSlot, TICK_HZ};
+use crate::sim::{GameEvent, Map, Phase, Pickup, PlayerSlot, TICK_HZ};
+use crate::theme;
 
 /// This is a player to be shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Actor {
     pub protected: bool,
     /// This says whether the player fires faster for a time.
     pub rapid: bool,
+    /// The player is ready for a match, or wants another one.
+    pub ready: bool,
     /// Points in this round.
     pub points: u16,
     /// The player has won so many rounds.
@@ -83,6 +86,10 @@ pub struct Scene {
     pub phase: Option<Phase>,
     /// So many rounds have begun.
     pub round: u16,
+    /// It is played there.
+    pub map: Map,
+    /// Two teams play.
+    pub teams: bool,
     /// Nothing was heard of the host for a while: everything stands as it was.
     pub stands: bool,
     /// This is the number of the host's step.
@@ -101,6 +108,11 @@ impl Scene {
         self.actors.iter().find(|actor| actor.player == player)
     }
 
+    /// Returns a player's colour; in teams it is one of the team's.
+    pub fn colour(&self, player: PlayerSlot) -> Color {
+        if self.teams { theme::team_colour(player) } else { theme::colour(player) }
+    }
+
     /// Returns the player who sits here.
     pub fn me(&self) -> Option<&Actor> {
         self.actor(self.local?)
@@ -113,6 +125,7 @@ impl Scene {
             Phase::Countdown { ends }
             | Phase::Playing { ends, .. }
             | Phase::Resuming { ends, .. }
+            | Phase::MatchOver { ends, .. }
             | Phase::RoundOver { ends, .. } => Some(ends.saturating_sub(self.tick) as f32 / TICK_HZ as f32),
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bevy::prelude::{Message, Resource};
 use bevy_traversal::{
-    LobbyState, RequestError, RequestFailure, RequestKind, RoomInfo, RoomSummary, Secret, Trouble,
+    ConnectLobby, LobbyState, PlayerId, PlayerInfo, RequestError, RequestFailure, RequestKind, RoomInfo,
+    RoomOptions, RoomSummary, Secret, Trouble,
 };
 
 pub use bevy_traversal::RoomTarget as Target;
@@ -21,6 +22,13 @@ pub struct Profile {
     pub name: String,
     /// This is the lobby server, `host:port`.
     pub server: String,
+}
+
+impl Profile {
+    /// Returns the request to log in.
+    pub fn login(&self) -> ConnectLobby {
+        ConnectLobby { name: Some(self.name.clone()), ..ConnectLobby::to(self.server.clone()) }
+    }
 }
 
 /// This says how a room is to be opened.
@@ -40,6 +48,19 @@ pub struct HostPlan {
     pub rules: Rules,
     /// The match begins without being asked when so many are here.
     pub begin_with: Option<usize>,
+}
+
+impl HostPlan {
+    /// Returns the room as the lobby server is asked for it.
+    pub fn options(self) -> RoomOptions {
+        RoomOptions {
+            name: self.room,
+            capacity: self.capacity,
+            password: self.password,
+            public: self.listed,
+            ..RoomOptions::default()
+        }
+    }
 }
 
 impl Default for HostPlan {
@@ -106,7 +127,7 @@ pub enum Ask {
     /// Leave the present room.
     Leave,
     /// Put a member out.
-    Kick(u64),
+    Kick(PlayerId),
 }
 
 /// The host left or was lost, and another player goes on with the match.
@@ -170,6 +191,8 @@ impl Room {
 pub struct Member {
     /// This is the member's client id in renet.
     pub client: u64,
+    /// The lobby server knows the member by this.
+    pub id: PlayerId,
     /// Others see this name.
     pub name: String,
     /// It is this player.
@@ -178,6 +201,25 @@ pub struct Member {
     pub host: bool,
     /// This says how the member is reached; none: this player has no connection to it.
     pub connection: Option<Connection>,
+}
+
+impl Member {
+    /// Returns a member of the room, as this player (`own`) sees it.
+    pub fn of(
+        info: &PlayerInfo,
+        own: Option<PlayerId>,
+        room: Option<&RoomInfo>,
+        connection: Option<Connection>,
+    ) -> Self {
+        Self {
+            client: info.id.client_id(),
+            id: info.id,
+            name: info.name.clone(),
+            me: Some(info.id) == own,
+            host: room.is_some_and(|room| room.host == info.id),
+            connection,
+        }
+    }
 }
 
 /// This is a room in the list.

@@ -26,8 +26,6 @@ pub struct Settings {
     pub name: String,
     /// The player wishes this colour, 0..=7; another one is given where it is taken. None: any.
     pub colour: Option<u8>,
-    /// This is the volume of sounds, 0..=10 (default 6).
-    pub volume: u8,
     /// The game fills the screen (default: no).
     pub full_screen: bool,
     /// This is the size of the window, in logical pixels.
@@ -39,14 +37,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let keys = Act::ALL.map(|act| (act, String::from(act.usual())));
-        Self {
-            name: String::new(),
-            colour: None,
-            volume: 6,
-            full_screen: false,
-            window: (1280, 720),
-            keys: keys.into(),
-        }
+        Self { name: String::new(), colour: None, full_screen: false, window: (1280, 720), keys: keys.into() }
     }
 }
 
@@ -141,7 +132,6 @@ impl Settings {
 
     /// Returns the settings with all values in their ranges.
     fn sound(mut self) -> Self {
-        self.volume = self.volume.min(10);
         self.colour = self.colour.filter(|colour| usize::from(*colour) < MAX_PLAYERS);
         self.window = (self.window.0.clamp(320, 8192), self.window.1.clamp(180, 8192));
         self
@@ -269,11 +259,9 @@ mod tests {
         };
         assert_eq!(run(&|_| {}), Settings::default());
         assert!(!file.exists(), "nothing was set");
-        run(&|settings| {
-            (settings.name, settings.volume, settings.window) = (String::from("Ann"), 3, (800, 600))
-        });
+        run(&|settings| (settings.name, settings.window) = (String::from("Ann"), (800, 600)));
         let kept = run(&|settings| assert!(settings.set_key(Act::Up, KeyCode::KeyI)));
-        assert_eq!((kept.name.as_str(), kept.volume, kept.window), ("Ann", 3, (800, 600)));
+        assert_eq!((kept.name.as_str(), kept.window), ("Ann", (800, 600)));
         let kept = run(&|_| {});
         assert_eq!((kept.key(Act::Up), kept.name.as_str()), (KeyCode::KeyI, "Ann"));
         fs::remove_dir_all(file.parent().unwrap()).unwrap();
@@ -287,10 +275,9 @@ mod tests {
         let (settings, note) = Settings::read(&file);
         assert_eq!(settings, Settings::default());
         assert!(note.unwrap().contains("delete the file"));
-        fs::write(&file, r#"{"volume": 200, "colour": 99, "window": [1, 99999], "keys": {"up": "Hyper"}}"#)
-            .unwrap();
+        fs::write(&file, r#"{"colour": 99, "window": [1, 99999], "keys": {"up": "Hyper"}}"#).unwrap();
         let (settings, note) = Settings::read(&file);
-        assert_eq!((settings.volume, settings.colour, settings.window, note), (10, None, (320, 8192), None));
+        assert_eq!((settings.colour, settings.window, note), (None, (320, 8192), None));
         assert_eq!((settings.key(Act::Up), settings.key(Act::Dash)), (KeyCode::KeyW, KeyCode::Space));
         fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }

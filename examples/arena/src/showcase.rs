@@ -11,7 +11,7 @@ use crate::network::{Connection, Packets};
 use crate::scene::Scene;
 use crate::screens::{Parting, Screen, ScreenName, TroubleText, sample};
 use crate::session::{Ask, Goal, HostChange, HostPlan, Member, Session, Target};
-use crate::sim::{Input, MAX_HEALTH, Rules};
+use crate::sim::{Input, MAX_HEALTH, Phase, Rules, TICK_HZ};
 
 /// Opens a screen with made-up contents, for pictures.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ impl Plugin for ShowcasePlugin {
             ),
             ScreenName::Lobby | ScreenName::Guest => (Screen::Lobby, Goal::Host(HostPlan::default())),
             ScreenName::Game | ScreenName::Winner => (Screen::Game, Goal::Host(HostPlan::default())),
+            ScreenName::Over => (Screen::Over, Goal::Host(HostPlan::default())),
+            ScreenName::Settings => (Screen::Settings, Goal::Idle),
             ScreenName::Paused => (Screen::Paused, Goal::Host(HostPlan::default())),
             ScreenName::Leaving => (Screen::Sure(Parting::Leave), Goal::Host(HostPlan::default())),
             ScreenName::Trouble => (Screen::Trouble, Goal::Browse),
@@ -52,7 +54,12 @@ impl Plugin for ShowcasePlugin {
         let (mut session, _) = sample();
         let needs_room = !matches!(
             name,
-            ScreenName::Title | ScreenName::Host | ScreenName::Rooms | ScreenName::Code | ScreenName::Trouble
+            ScreenName::Title
+                | ScreenName::Host
+                | ScreenName::Rooms
+                | ScreenName::Code
+                | ScreenName::Settings
+                | ScreenName::Trouble
         );
         if name == ScreenName::Connecting {
             // On the way to the host: its router is knocked at.
@@ -87,6 +94,16 @@ impl Plugin for ShowcasePlugin {
             }
             if screen != Screen::Lobby {
                 game.begin();
+            }
+            if screen == Screen::Over {
+                let ends = game.world.tick + 30 * TICK_HZ;
+                game.world.phase = Phase::MatchOver { ends, winner: 0 };
+                (1..4).for_each(|player| game.set_ready(player, true));
+                game.world
+                    .players
+                    .values_mut()
+                    .zip([3, 1, 0, 2, 0, 0, 0, 0])
+                    .for_each(|(p, wins)| p.wins = wins);
             }
             let brains = (0..names.len() as u64).map(Brain::new).collect();
             app.insert_resource(Hosted(game))

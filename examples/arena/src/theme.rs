@@ -53,3 +53,15 @@ const PLAYERS: [Color; 8] = [
 pub fn colour(player: u8) -> Color {
     PLAYERS[usize::from(player) % PLAYERS.len()]
 }
+
+/// Returns the name of a player's colour.
+pub fn colour_name(player: u8) -> &'static str {
+    ["cyan", "pink", "yellow", "green", "orange", "violet", "red", "white"]
+        [usize::from(player) % PLAYERS.len()]
+}
+
+/// Returns a player's colour where two teams play: cold ones for the first, warm ones for the second.
+pub fn team_colour(player: u8) -> Color {
+    const TEAMS: [[usize; 4]; 2] = [[0, 3, 5, 7], [1, 2, 4, 6]];
+    PLAYERS[TEAMS[usize::from(player % 2)][usize::from(player / 2) % 4]]
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bevy::prelude::*;
 use bevy_traversal::prelude::*;
 use bevy_traversal::{
-    KnownServers, ListRooms, Loss, NatStatus, Progress, RoomsListed, Rtt, TraversalDiagnosticsPlugin,
+    KnownServers, ListRooms, Loss, NatStatus, PlayerInfo, Progress, RoomsListed, Rtt,
+    TraversalDiagnosticsPlugin,
 };
 
 use crate::network::{Connection, OwnNat, PacketsPlugin};
@@ -30,33 +31,15 @@ impl Plugin for GluePlugin {
     }
 }
 
-fn carry_out(
-    mut asks: MessageReader<Ask>,
-    profile: Res<Profile>,
-    all: Query<&RemotePlayer>,
-    mut commands: Commands,
-) {
+fn carry_out(mut asks: MessageReader<Ask>, profile: Res<Profile>, mut commands: Commands) {
     for ask in asks.read().cloned() {
         match ask {
-            Ask::Connect => {
-                let name = Some(profile.name.clone());
-                commands.request(ConnectLobby { name, ..ConnectLobby::to(profile.server.clone()) });
-            }
-            Ask::Host(plan) => commands.host_room_with(RoomOptions {
-                name: plan.room,
-                capacity: plan.capacity,
-                password: plan.password,
-                public: plan.listed,
-                ..default()
-            }),
+            Ask::Connect => commands.request(profile.login()),
+            Ask::Host(plan) => commands.host_room_with(plan.options()),
             Ask::Join { target, password, wait } => commands.request(JoinRoom { target, password, wait }),
             Ask::List => commands.request(ListRooms),
             Ask::Leave => commands.leave_room(),
-            Ask::Kick(client) => {
-                if let Some(player) = all.iter().find(|player| player.0.client_id() == client) {
-                    commands.kick_player(player.0, "the host removed you");
-                }
-            }
+            Ask::Kick(player) => commands.kick_player(player, "the host removed you"),
         }
     }
 }
@@ -66,8 +49,8 @@ fn hear_trouble(trouble: On<Trouble>, goal: Res<Goal>, mut session: ResMut<Sessi
 }
 
 fn hear_goodbye(gone: On<PlayerDisconnected>, names: Query<&Name>, mut session: ResMut<Session>) {
-    session
-        .lost(names.get(gone.entity).map_or("somebody", Name::as_str), &sentence(&gone.reason.to_string()));
+    let name = names.get(gone.entity).map_or("somebody", Name::as_str);
+    session.lost(name, &sentence(&gone.reason.to_string()));
 }
 
 fn hear(
@@ -85,7 +68,7 @@ fn hear(
     }
 }
 
-/// Looks at how everything stands: at news, and twice a second for the figures.
+/// Looks at how everything stands: at news, and now and then for the figures.
 fn look(
     (link, room, nat, peers): (Res<LobbyLink>, Res<CurrentRoom>, Res<NatStatus>, Res<Peers>),
     members: Res<Members>,
@@ -93,24 +76,15 @@ fn look(
     (time, mut next): (Res<Time<Real>>, Local<Duration>),
     mut session: ResMut<Session>,
 ) {
-    let news = link.is_changed()
-        || room.is_changed()
-        || nat.is_changed()
-        || peers.is_changed()
-        || members.is_changed();
-    if !news && time.elapsed() < *next {
+    let changed = [link.is_changed(), room.is_changed(), nat.is_changed(), peers.is_changed()];
+    if !changed.contains(&true) && !members.is_changed() && time.elapsed() < *next {
         return;
     }
-    *next = time.elapsed()
-        + Duration::from_millis(if room.info.is_some() && peers.is_empty() { 50 } else { 500 });
-    let host = room.info.as_ref().map(|room| room.host);
-    let member = |info: &bevy_traversal::PlayerInfo| Member {
-        client: info.id.client_id(),
-        name: info.name.clone(),
-        me: Some(info.id) == link.player(),
-        host: Some(info.id) == host,
-        connection: (players.iter().find(|(player, ..)| player.0 == info.id))
-            .and_then(|(_, by, progress, rtt, loss)| Connection::of(by, progress, (rtt, loss))),
+    *next = time.elapsed() + Duration::from_millis(200);
+    let member = |info: &PlayerInfo| {
+        let entity = players.iter().find(|(player, ..)| player.0 == info.id);
+        let connection = entity.and_then(|(_, by, story, rtt, loss)| Connection::of(by, story, (rtt, loss)));
+        Member::of(info, link.player(), room.info.as_ref(), connection)
     };
     session.see_lobby(&link.state, OwnNat::of(&nat, &link));
     session.see_room(room.info.as_ref().map(|info| SessionRoom::of(info, room.hosting)));

@@ -7,7 +7,7 @@ use bevy::app::TerminalCtrlCHandlerPlugin;
 use bevy::log::{DEFAULT_FILTER, LogPlugin};
 use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
-use bevy::window::{PresentMode, WindowResolution};
+use bevy::window::{PresentMode, WindowMode, WindowResized, WindowResolution};
 use bevy::winit::WinitSettings;
 use bevy_traversal_overlay::OverlayPlugin;
 
@@ -21,7 +21,7 @@ use crate::net::systems::{NetPlugin, PlayerName};
 use crate::scene::Scene;
 use crate::screens::{Form, Screen, ScreenName, ScreensPlugin, autostart};
 use crate::session::{Goal, Profile, Session};
-use crate::settings::known_servers;
+use crate::settings::{Settings, SettingsPlugin, known_servers, settings_file};
 use crate::showcase::ShowcasePlugin;
 use crate::sim::Phase;
 use crate::traversal_glue::GluePlugin;
@@ -58,7 +58,14 @@ pub fn display() -> Result<(), String> {
 
 /// Opens the window and plays until it is closed.
 pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, seed: u64) -> AppExit {
-    let (width, height) = cli.size.unwrap_or((1280, 720));
+    // Pictures show the game as it comes, not as somebody has set it.
+    let file = settings_file().filter(|_| cli.screen.is_none());
+    let (settings, note) = file.as_deref().map(Settings::read).unwrap_or_default();
+    if let Some(note) = note {
+        println!("arena: {note}");
+    }
+    let full_screen = settings.full_screen && cli.size.is_none();
+    let (width, height) = cli.size.unwrap_or(settings.window);
     let mut resolution = WindowResolution::new(width, height);
     if cli.size.is_some() {
         // Pixels are pixels, whatever the desktop's scale.
@@ -69,6 +76,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         name: Some(String::from("arena")),
         resolution,
         present_mode: PresentMode::AutoVsync,
+        mode: mode(full_screen),
         ..Default::default()
     };
     let filter = format!("{DEFAULT_FILTER},warn,arena=info");
@@ -85,6 +93,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         bots: if bots > 0 { bots } else { Form::default().bots },
         points: cli.points,
         note,
+        settings: settings.clone(),
         ..Default::default()
     };
     let mut app = App::new();
@@ -96,6 +105,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         .insert_resource(Practice::with(embedded))
         .insert_resource(WinitSettings::continuous()) // others wait for our inputs, focused or not
         .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin, StopPlugin))
+        .add_plugins(SettingsPlugin { settings, file })
+        .add_systems(Update, fill_screen)
         .add_systems(Last, || SHOWN.store(true, Ordering::Relaxed));
     if let Some(screen) = cli.screen {
         app.add_plugins(ShowcasePlugin { screen });
@@ -125,6 +136,37 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         app.add_plugins(BenchPlugin { frames });
     }
     app.run()
+}
+
+fn mode(full_screen: bool) -> WindowMode {
+    match full_screen {
+        true => WindowMode::BorderlessFullscreen(MonitorSelection::Current),
+        false => WindowMode::Windowed,
+    }
+}
+
+/// F11 fills the screen, or no longer; the size of the window is kept otherwise.
+fn fill_screen(
+    keys: Res<ButtonInput<KeyCode>>,
+    mut form: ResMut<Form>,
+    mut resized: MessageReader<WindowResized>,
+    mut windows: Query<&mut Window>,
+    mut before: Local<Option<bool>>,
+) {
+    if keys.just_pressed(KeyCode::F11) {
+        form.settings.full_screen = !form.settings.full_screen;
+    }
+    let Ok(mut window) = windows.single_mut() else { return };
+    let wanted = form.settings.full_screen;
+    if before.replace(wanted).is_some_and(|before| before != wanted) {
+        window.mode = mode(wanted);
+    }
+    let sizes = resized.read().last().filter(|_| window.mode == WindowMode::Windowed && !wanted);
+    if let Some(size) = sizes.map(|size| (size.width as u32, size.height as u32))
+        && form.settings.window != size
+    {
+        form.settings.window = size;
+    }
 }
 
 #[derive(Resource)]

@@ -37,7 +37,7 @@ fn a_host_and_three_bots_play_to_a_winner_and_all_hear_the_same() {
     let address = server.address.to_string();
     let plan = HostPlan {
         room: String::from("the match"),
-        rules: Rules { target: 2, round_seconds: 30, overtime_seconds: 5 },
+        rules: Rules { target: 2, round_seconds: 30, overtime_seconds: 5, ..Rules::default() },
         begin_with: Some(4),
         ..HostPlan::default()
     };

@@ -56,7 +56,7 @@ fn a_match_goes_on_when_its_host_leaves() {
     let address = server.address.to_string();
     let plan = HostPlan {
         room: String::from("the room"),
-        rules: Rules { target: 5, round_seconds: 60, overtime_seconds: 5 },
+        rules: Rules { target: 5, round_seconds: 60, overtime_seconds: 5, ..Rules::default() },
         begin_with: Some(3),
         ..HostPlan::default()
     };

@@ -16,10 +16,10 @@ use bevy_traversal::Secret;
 
 use crate::flow::{FlowPlugin, Seed};
 use crate::net::EventLog;
-use crate::net::systems::{Joined, NetPlugin, NetSystems, PlayerName, Wish};
+use crate::net::systems::{Joined, NetPlugin, NetSystems, PlayerName, Ready, Wish};
 use crate::scene::{BOT, Scene};
 use crate::session::{Goal, Profile, Session, Target};
-use crate::sim::TICK_HZ;
+use crate::sim::{Phase, TICK_HZ};
 use crate::traversal_glue::GluePlugin;
 use brain::Brain;
 
@@ -41,7 +41,16 @@ struct Mind(Brain);
 impl Plugin for BrainPlugin {
     fn build(&self, app: &mut App) {
         app.insert_resource(Mind(Brain::new(self.seed)))
-            .add_systems(FixedUpdate, think.before(NetSystems::Tick));
+            .add_systems(FixedUpdate, think.before(NetSystems::Tick))
+            .add_systems(Update, agree.after(NetSystems::Scene));
+    }
+}
+
+/// A computer player is always ready for a match, and for another one.
+fn agree(scene: Res<Scene>, mut ready: MessageWriter<Ready>) {
+    let waits = matches!(scene.phase, Some(Phase::Lobby | Phase::MatchOver { .. }));
+    if waits && scene.me().is_some_and(|me| !me.ready) {
+        ready.write(Ready(true));
     }
 }
 
@@ -123,6 +132,7 @@ impl Bot {
         let profile = Profile { name: name.clone(), server: server.to_owned() };
         let goal = Goal::Join { target, password, wait: WAIT };
         let flag = stop_flag.clone();
+        // Multiples of 101 after each other: each has another style.
         let seed = seed.wrapping_add(101 * (number as u64 + 1));
         let play = move || {
             let mut app = player_app(profile, goal, seed, KnownServers::Off);

@@ -8,7 +8,7 @@ use super::{EventLog, HostGame};
 use crate::network::Joining;
 use crate::protocol::{self, BUNDLE, ClientMessage, GAME_PROTOCOL, HostMessage, Inputs, Snapshot, encode};
 use crate::scene::{Actor, Scene, SceneBolt};
-use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, PlayerSlot, Rules, angle_of};
+use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, Map, PlayerSlot, Rules, angle_of};
 
 /// From this age on, in steps, others' shots are shown in our own time; until then it blends over from their shooter's:
 /// so they leave the muzzle that is seen, and hit when they seem to.
@@ -46,7 +46,17 @@ pub struct ClientGame {
 impl ClientGame {
     /// Returns the first message to the host, as bytes.
     pub fn hello(name: &str) -> Vec<u8> {
-        encode(&ClientMessage::Hello { protocol: GAME_PROTOCOL, name: String::from(name) })
+        Self::hello_as(name, None)
+    }
+
+    /// Returns the first message of a player who wishes a number, and so a colour.
+    pub fn hello_as(name: &str, wish: Option<PlayerSlot>) -> Vec<u8> {
+        encode(&ClientMessage::Hello { protocol: GAME_PROTOCOL, name: String::from(name), wish })
+    }
+
+    /// Returns the message that this player is ready for a match, or no longer.
+    pub fn ready(ready: bool) -> Vec<u8> {
+        encode(&ClientMessage::Ready(ready))
     }
 
     /// Returns who we are, once we are welcomed.
@@ -144,10 +154,14 @@ impl ClientGame {
         self.now - self.heard > STANDS_AFTER
     }
 
+    fn map(&self, round: u16) -> Map {
+        self.rules.map_or_else(Map::default, |rules| rules.map(round))
+    }
+
     fn freedom(&self, snapshot: &Snapshot) -> Freedom {
         let alive = snapshot.players.iter().any(|p| Some(p.player) == self.me && p.health > 0);
         let walk = alive && snapshot.phase.lets_move();
-        Freedom { walk, fire: walk }
+        Freedom { walk, fire: walk, map: self.map(snapshot.round) }
     }
 
     /// Plays one step with the player's input, and returns the bytes to be sent unreliably. Returns `None` before the
@@ -192,6 +206,7 @@ impl ClientGame {
                 shielded: has(protocol::SHIELDED),
                 protected: has(protocol::PROTECTED),
                 rapid: has(protocol::RAPID),
+                ready: has(protocol::READY),
                 points: state.points,
                 wins: state.wins,
                 client: self.seats.iter().find(|(_, slot)| **slot == state.player).map(|(client, _)| *client),
@@ -213,6 +228,8 @@ impl ClientGame {
             dash_charge: self.prediction.body().dash_charge(),
             phase: Some(newest.phase),
             round: newest.round,
+            map: self.map(newest.round),
+            teams: self.rules.is_some_and(|rules| rules.teams),
             stands: self.stands(),
             tick: host_tick.max(0.0) as u32,
             actors: actors.collect(),
@@ -230,6 +247,7 @@ impl ClientGame {
                 velocity: bolt.velocity,
             });
         }
+        let map = self.map(self.timeline.newest().map_or(0, |newest| newest.round));
         let newest = f64::from(newest);
         let age = f64::from(bolt.age) + shown - newest;
         if age < 0.0 {
@@ -243,7 +261,7 @@ impl ClientGame {
         } else {
             // Bounded: the own lead is at most the two seconds of inputs that are kept.
             for _ in 0..(steps as u32).min(120) {
-                if !bolt.step() {
+                if !bolt.step(map) {
                     return None;
                 }
             }

@@ -1,6 +1,6 @@
 //! The host: the one true world, fed with everybody's inputs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bevy::math::Vec2;
 
@@ -10,7 +10,7 @@ use crate::protocol::{
     self, ClientMessage, GAME_PROTOCOL, HostMessage, MAX_MESSAGE, PlayerState, Snapshot, encode,
 };
 use crate::scene::{Actor, Scene, SceneBolt};
-use crate::sim::{DT, GameEvent, Input, PlayerSlot, Rules, Simulation, TICK_HZ, angle_of};
+use crate::sim::{DT, GameEvent, Input, Phase, PlayerSlot, Rules, Simulation, TICK_HZ, angle_of};
 
 /// Steps between two snapshots: 30 a second.
 const SNAPSHOT_EVERY: u32 = 2;
@@ -65,6 +65,8 @@ pub struct HostGame {
     awaited: BTreeMap<u64, (PlayerSlot, u32)>,
     before: BTreeMap<PlayerSlot, Vec2>,
     joinings: BTreeMap<u64, Joining>,
+    /// These players are ready for a match.
+    ready: BTreeSet<PlayerSlot>,
     next_event: u32,
     fresh: Vec<GameEvent>,
     outbox: Vec<Outgoing>,
@@ -86,6 +88,7 @@ impl HostGame {
             awaited: BTreeMap::new(),
             before: BTreeMap::new(),
             joinings: BTreeMap::new(),
+            ready: BTreeSet::new(),
             next_event: 0,
             fresh: Vec::new(),
             outbox: Vec::new(),
@@ -115,6 +118,30 @@ impl HostGame {
         self
     }
 
+    /// Lets the host's own player wish a number, and so a colour.
+    pub fn dressed(mut self, wish: Option<PlayerSlot>) -> Self {
+        let old = self.local.and_then(|slot| self.world.players.remove(&slot));
+        if let Some(old) = old {
+            self.local = self.world.join_as(&old.name, wish.or(self.local));
+        }
+        self
+    }
+
+    /// A player is ready for a match, or no longer. When all are, it begins.
+    pub fn set_ready(&mut self, player: PlayerSlot, ready: bool) {
+        if !matches!(self.world.phase, Phase::Lobby | Phase::MatchOver { .. }) {
+            return;
+        }
+        if ready {
+            self.ready.insert(player);
+        } else {
+            self.ready.remove(&player);
+        }
+        if self.world.players.keys().all(|player| self.ready.contains(player)) {
+            self.begin();
+        }
+    }
+
     /// Returns the number of the host's own player, if the host plays.
     pub fn local(&self) -> Option<PlayerSlot> {
         self.local
@@ -136,9 +163,18 @@ impl HostGame {
 
     /// A reliable message came.
     pub fn reliable(&mut self, client: u64, bytes: &[u8]) {
-        let Some(ClientMessage::Hello { protocol, name }) = protocol::read_client_message(bytes) else {
-            self.malformed += 1;
-            return;
+        let (protocol, name, wish) = match protocol::read_client_message(bytes) {
+            Some(ClientMessage::Hello { protocol, name, wish }) => (protocol, name, wish),
+            Some(ClientMessage::Ready(ready)) => {
+                if let Some(player) = self.player_of(client) {
+                    self.set_ready(player, ready);
+                }
+                return;
+            }
+            None => {
+                self.malformed += 1;
+                return;
+            }
         };
         if self.seats.contains_key(&client) {
             return;
@@ -150,7 +186,7 @@ impl HostGame {
         }
         let place = match self.awaited.remove(&client) {
             Some((slot, _)) => Some(slot),
-            None => self.world.join(&name),
+            None => self.world.join_as(&name, wish),
         };
         let Some(player) = place else {
             self.send(client, &HostMessage::Refused { reason: String::from("The arena is full.") });
@@ -267,6 +303,10 @@ impl HostGame {
             }
         }
         self.world.step();
+        if !matches!(self.world.phase, Phase::Lobby | Phase::MatchOver { .. }) {
+            self.ready.clear();
+        }
+        self.ready.retain(|player| self.world.players.contains_key(player));
         self.publish();
         if self.world.tick.is_multiple_of(SNAPSHOT_EVERY) {
             self.snapshots();
@@ -306,6 +346,7 @@ impl HostGame {
                 shielded: p.shield,
                 protected: p.protection > 0,
                 rapid: p.body.rapid > 0,
+                ready: self.ready.contains(&player),
                 points: p.points,
                 wins: p.wins,
                 client: self.client_of(player),
@@ -325,6 +366,8 @@ impl HostGame {
             dash_charge: own.map_or(1.0, |p| p.body.dash_charge()),
             phase: Some(self.world.phase),
             round: self.world.round,
+            map: self.world.map(),
+            teams: self.world.rules.teams,
             stands: false,
             tick: self.world.tick,
             actors: actors.collect(),
@@ -368,6 +411,7 @@ impl HostGame {
                     (p.shield, protocol::SHIELDED),
                     (p.protection > 0, protocol::PROTECTED),
                     (p.body.rapid > 0, protocol::RAPID),
+                    (self.ready.contains(&player), protocol::READY),
                 ]
                 .into_iter()
                 .filter_map(|(on, flag)| on.then_some(flag))

@@ -33,7 +33,7 @@ impl Prediction {
         input.seq = self.next;
         self.before = self.body.at;
         let stepped = step_body(&mut self.body, &input, freedom);
-        self.bolts.retain_mut(Bolt::step);
+        self.bolts.retain_mut(|bolt| bolt.step(freedom.map));
         if stepped.fired {
             self.bolts.push(Bolt::fired(0, player, input.seq, self.body.at, angle_of(self.body.aim)));
         }

@@ -24,6 +24,14 @@ pub struct Wish(pub Input);
 #[derive(Resource, Clone, Debug)]
 pub struct PlayerName(pub String);
 
+/// The player wishes this number, and so its colour; none: any.
+#[derive(Resource, Clone, Copy, Debug, Default)]
+pub struct Colour(pub Option<u8>);
+
+/// The player who sits here is ready for a match, or wants another one; or no longer.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready(pub bool);
+
 /// These are groups of the systems, for ordering.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NetSystems {
@@ -45,6 +53,8 @@ impl Plugin for NetPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Wish>()
             .init_resource::<Scene>()
+            .init_resource::<Colour>()
+            .add_message::<Ready>()
             .add_message::<Happened>()
             .insert_resource(Time::<Fixed>::from_hz(f64::from(TICK_HZ)))
             .configure_sets(PreUpdate, NetSystems::Receive.after(RenetReceive))
@@ -57,7 +67,7 @@ impl Plugin for NetPlugin {
             )
             .add_systems(FixedUpdate, (tick_host, tick_client).in_set(NetSystems::Tick))
             .add_systems(Update, show.in_set(NetSystems::Scene))
-            .add_systems(PostUpdate, send_as_host.in_set(NetSystems::Send))
+            .add_systems(PostUpdate, (tell_ready, send_as_host).chain().in_set(NetSystems::Send))
             .add_observer(client_left);
     }
 }
@@ -65,14 +75,14 @@ impl Plugin for NetPlugin {
 /// Says hello, once, where there is a fresh connection to a host.
 fn greet(
     mut commands: Commands,
-    name: Res<PlayerName>,
+    (name, colour): (Res<PlayerName>, Res<Colour>),
     mut client: ResMut<RenetClient>,
     joined: Option<ResMut<Joined>>,
 ) {
     if !client.is_connected() || joined.as_ref().is_some_and(|joined| joined.0.greeted) {
         return;
     }
-    client.send_message(DefaultChannel::ReliableOrdered, ClientGame::hello(&name.0));
+    client.send_message(DefaultChannel::ReliableOrdered, ClientGame::hello_as(&name.0, colour.0));
     if let Some(mut joined) = joined {
         joined.0.greeted = true;
         return;
@@ -153,6 +163,30 @@ pub(crate) fn show(
         return;
     };
     happened.write_batch(events.into_iter().map(Happened));
+}
+
+fn tell_ready(
+    mut ready: MessageReader<Ready>,
+    scene: Res<Scene>,
+    hosted: Option<ResMut<Hosted>>,
+    client: Option<ResMut<RenetClient>>,
+    time: Res<Time<Real>>,
+    mut told: Local<Option<(bool, f32)>>,
+) {
+    let Some(Ready(ready)) = ready.read().last().copied() else { return };
+    if let (Some(mut hosted), Some(me)) = (hosted, scene.local) {
+        hosted.0.set_ready(me, ready);
+        return;
+    }
+    // The answer comes with the next snapshots: until then the same is not said again.
+    let now = time.elapsed_secs();
+    if told.is_some_and(|(said, at)| said == ready && now < at + 0.5) {
+        return;
+    }
+    *told = Some((ready, now));
+    if let Some(mut client) = client.filter(|client| client.is_connected()) {
+        client.send_message(DefaultChannel::ReliableOrdered, ClientGame::ready(ready));
+    }
 }
 
 fn send_as_host(server: Option<ResMut<RenetServer>>, hosted: Option<ResMut<Hosted>>) {

@@ -144,7 +144,7 @@ fn assembled(clients: u64, one_way: f64, loss: f64, rules: Rules) -> Match {
 
 #[test]
 fn a_bad_link_plays_rounds_and_everybody_hears_each_event_once_and_in_order() {
-    let rules = Rules { target: 3, round_seconds: 40, overtime_seconds: 5 };
+    let rules = Rules { target: 3, round_seconds: 40, overtime_seconds: 5, ..Rules::default() };
     let mut game = assembled(3, 0.075, 0.05, rules);
     game.host.begin();
     let mut brains: Vec<_> = (0..4).map(|i| Brain::new(i as u64)).collect();
@@ -303,7 +303,7 @@ fn full_arenas_and_other_versions_are_told_why() {
         }
         client.refused
     };
-    let old = crate::protocol::ClientMessage::Hello { protocol: 999, name: String::from("old") };
+    let old = crate::protocol::ClientMessage::Hello { protocol: 999, name: String::from("old"), wish: None };
     host.reliable(99, &crate::protocol::encode(&old));
     assert!(refusal(&mut host).unwrap().contains("version"));
     for id in 1..8 {

@@ -5,10 +5,10 @@ use bevy::input::ButtonState;
 use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::prelude::*;
 
-use super::Screen;
 use super::draw::{Focus, Numbered, Press, Shown};
 use super::form::Form;
 use super::page::{Action, Control, Page, Pressed};
+use super::{Parting, Screen};
 
 /// The mouse focuses what it moves over, and presses what it clicks. What appears under a pointer at rest is not what the
 /// player means.
@@ -49,12 +49,19 @@ pub(super) fn keyboard(
 ) {
     let controls = shown.page.as_ref().map(Page::controls).unwrap_or_default();
     for key in keys.read().filter(|key| key.state == ButtonState::Pressed) {
+        if let Some(act) = form.awaits_key {
+            // A key that cannot be set leaves all as it was.
+            form.settings.set_key(act, key.key_code);
+            form.awaits_key = None;
+            continue;
+        }
         if key.logical_key == Key::Escape {
             let action = match screen.get() {
                 Screen::Title => continue,
                 Screen::Game => Action::Go(Screen::Paused),
                 Screen::Sure(_) => Action::Go(Screen::Paused),
                 Screen::Connecting | Screen::Lobby | Screen::Trouble => Action::Leave,
+                Screen::Over => Action::Go(Screen::Sure(Parting::Leave)),
                 _ => Action::Back,
             };
             pressed.write(Pressed(action));

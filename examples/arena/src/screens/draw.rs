@@ -109,7 +109,7 @@ fn first(controls: &[Control]) -> usize {
     let likely = |control: &Control| {
         matches!(
             control,
-            Control::Button(Action::QuickPlay | Action::Begin | Action::Retry)
+            Control::Button(Action::QuickPlay | Action::Begin | Action::Ready(_) | Action::Retry)
                 | Control::Field(Field::Password)
         )
     };

@@ -7,7 +7,9 @@ use bevy_traversal::Secret;
 
 use super::page::{Choice, Field};
 use crate::session::HostPlan;
-use crate::sim::{MAX_NAME, MAX_PLAYERS, Rules};
+use crate::settings::{Act, Settings};
+use crate::sim::{MAX_NAME, MAX_PLAYERS, Map, Rules};
+use crate::theme;
 
 /// These are the texts and choices of all screens.
 #[derive(Resource, Clone, PartialEq)]
@@ -28,16 +30,24 @@ pub struct Form {
     pub bots: usize,
     /// So many points win a round.
     pub points: u16,
+    /// It is played there; none: the maps take turns.
+    pub map: Option<Map>,
+    /// Two teams play.
+    pub teams: bool,
     /// This says whether the room is listed for all.
     pub listed: bool,
     /// This is said at the foot of the title.
     pub note: String,
+    /// These are kept between runs.
+    pub settings: Settings,
+    /// The next key that is pressed will do this.
+    pub awaits_key: Option<Act>,
 }
 
 impl fmt::Debug for Form {
     /// Writes everything but the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, server, room, password: _, code, capacity, bots, points, listed, note } = self;
+        let Self { name, server, room, code, capacity, bots, points, listed, note, settings, .. } = self;
         f.debug_struct("Form")
             .field("name", name)
             .field("server", server)
@@ -45,6 +55,7 @@ impl fmt::Debug for Form {
             .field("code", code)
             .field("choices", &(capacity, bots, points, listed))
             .field("note", note)
+            .field("settings", settings)
             .finish_non_exhaustive()
     }
 }
@@ -60,8 +71,12 @@ impl Default for Form {
             capacity: MAX_PLAYERS,
             bots: 3,
             points: Rules::default().target,
+            map: None,
+            teams: false,
             listed: true,
             note: String::new(),
+            settings: Settings::default(),
+            awaits_key: None,
         }
     }
 }
@@ -115,7 +130,19 @@ impl Form {
             }
             Choice::Bots => self.bots = step(self.bots, 0, self.capacity - 1),
             Choice::Points => self.points = step(usize::from(self.points), 1, 30) as u16,
+            Choice::Map => {
+                let place = self.map.and_then(|map| Map::ALL.iter().position(|known| *known == map));
+                let place = step(place.map_or(0, |place| place + 1), 0, Map::ALL.len());
+                self.map = place.checked_sub(1).and_then(|place| Map::ALL.get(place)).copied();
+            }
+            Choice::Mode => self.teams = !self.teams,
             Choice::Listed => self.listed = !self.listed,
+            Choice::FullScreen => self.settings.full_screen = !self.settings.full_screen,
+            // Any colour, and then each.
+            Choice::Colour => {
+                let place = self.settings.colour.map_or(0, |colour| usize::from(colour) + 1);
+                self.settings.colour = step(place, 0, MAX_PLAYERS).checked_sub(1).map(|colour| colour as u8);
+            }
         }
     }
 
@@ -125,7 +152,11 @@ impl Form {
             Choice::Capacity => self.capacity.to_string(),
             Choice::Bots => self.bots.to_string(),
             Choice::Points => self.points.to_string(),
+            Choice::Map => self.map.map_or("in turn", Map::name).to_owned(),
+            Choice::Mode => String::from(if self.teams { "two teams" } else { "each for himself" }),
             Choice::Listed => String::from(if self.listed { "yes" } else { "no" }),
+            Choice::FullScreen => String::from(if self.settings.full_screen { "yes" } else { "no" }),
+            Choice::Colour => self.settings.colour.map_or("any", theme::colour_name).to_owned(),
         }
     }
 
@@ -142,7 +173,7 @@ impl Form {
             listed: self.listed,
             capacity: self.capacity as u16,
             bots: self.bots,
-            rules: Rules { target: self.points, ..Rules::default() },
+            rules: Rules { target: self.points, map: self.map, teams: self.teams, ..Rules::default() },
             begin_with: None,
         }
     }

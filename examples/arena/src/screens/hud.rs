@@ -12,7 +12,7 @@ use super::Screen;
 use crate::net::systems::NetSystems;
 use crate::scene::{Actor, Happened, Scene, label};
 use crate::session::{HostChange, Session};
-use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot, TICK_HZ};
+use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot, TICK_HZ, team};
 use crate::theme;
 use crate::view::{StageCamera, on_stage};
 
@@ -84,9 +84,7 @@ fn chips(
         let actor = actor_at(*place);
         let own = actor.is_some_and(|actor| Some(actor.player) == scene.local);
         let (line, panel) = match actor {
-            Some(actor) => {
-                (theme::colour(actor.player).with_alpha(if own { 1.0 } else { 0.4 }), theme::PANEL)
-            }
+            Some(actor) => (scene.colour(actor.player).with_alpha(if own { 1.0 } else { 0.4 }), theme::PANEL),
             None => (Color::NONE, Color::NONE),
         };
         border.set_if_neq(BorderColor::all(line));
@@ -98,7 +96,7 @@ fn chips(
         if text.0 != name {
             text.0 = name;
         }
-        colour.set_if_neq(TextColor(actor.map_or(theme::FAINT, |actor| theme::colour(actor.player))));
+        colour.set_if_neq(TextColor(actor.map_or(theme::FAINT, |actor| scene.colour(actor.player))));
     }
     for (ChipPoints(place), mut text) in &mut points {
         let shown = actor_at(*place).map(|actor| actor.points.to_string()).unwrap_or_default();
@@ -203,11 +201,15 @@ fn announce(
         }
         Some(Phase::RoundOver { winner, .. }) => {
             let name = scene.actor(winner).map_or_else(|| String::from("Somebody"), |actor| actor.label(14));
-            let text =
-                if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
+            let text = match (scene.teams, scene.local) {
+                (false, Some(me)) if me == winner => String::from("You win!"),
+                (true, Some(me)) if team(me) == team(winner) => String::from("Your team wins!"),
+                (true, _) => format!("{name}'s team wins"),
+                _ => format!("{name} wins"),
+            };
             let wins = scene.actor(winner).map_or(0, |actor| actor.wins);
             let rounds = if wins == 1 { "round" } else { "rounds" };
-            (text, format!("{wins} {rounds} won; next one in {:.0}", left.ceil()), theme::colour(winner))
+            (text, format!("{wins} {rounds} won; next one in {:.0}", left.ceil()), scene.colour(winner))
         }
         Some(Phase::Playing { overtime, .. }) => match me {
             Some(me) if !me.alive() => (String::new(), String::from("Down! Back in a moment."), theme::WORDS),

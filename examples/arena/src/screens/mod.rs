@@ -15,6 +15,9 @@ mod sample;
 
 use bevy::prelude::*;
 
+use crate::net::systems::Colour;
+use crate::settings::Settings;
+
 pub use draw::{Focus, UiPictures};
 pub use form::Form;
 pub use navigate::{TroubleText, autostart};
@@ -40,6 +43,10 @@ pub enum Screen {
     Game,
     /// The menu is open in the match, which goes on.
     Paused,
+    /// The match has a winner: how it was, and whether there is another one.
+    Over,
+    /// The player sets colour, keys and window.
+    Settings,
     /// The player is asked whether to part from the match.
     Sure(Parting),
     /// The player reads what went wrong, and what can be done.
@@ -78,6 +85,10 @@ pub enum ScreenName {
     Winner,
     /// The menu over a match.
     Paused,
+    /// The end of a match.
+    Over,
+    /// Colour, keys and window are set.
+    Settings,
     /// Whether the match is to be left.
     Leaving,
     /// An error is shown.
@@ -103,6 +114,7 @@ impl Plugin for ScreensPlugin {
                 Update,
                 (
                     draw::scale,
+                    keep_settings,
                     control::mouse,
                     control::keyboard,
                     navigate::obey,
@@ -116,5 +128,13 @@ impl Plugin for ScreensPlugin {
                     .after(crate::net::systems::NetSystems::Scene),
             )
             .add_plugins(hud::HudPlugin);
+    }
+}
+
+/// What is set on a page counts at once, and is kept.
+fn keep_settings(form: Res<Form>, settings: Option<ResMut<Settings>>, mut colour: ResMut<Colour>) {
+    colour.0 = form.settings.colour;
+    if let Some(mut settings) = settings.filter(|_| form.is_changed()) {
+        settings.set_if_neq(form.settings.clone());
     }
 }

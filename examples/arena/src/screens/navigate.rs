@@ -9,7 +9,7 @@ use super::Screen;
 use super::form::Form;
 use super::page::{Action, Pressed};
 use crate::embedded::Practice;
-use crate::net::systems::{Hosted, Joined, PlayerName};
+use crate::net::systems::{Hosted, Joined, PlayerName, Ready};
 use crate::scene::Scene;
 use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session, Target};
 use crate::sim::{Phase, clean_name};
@@ -46,7 +46,7 @@ pub(super) fn obey(
     mut profile: ResMut<Profile>,
     mut name: ResMut<PlayerName>,
     mut session: ResMut<Session>,
-    mut ask: MessageWriter<Ask>,
+    (mut ask, mut ready): (MessageWriter<Ask>, MessageWriter<Ready>),
     mut exit: MessageWriter<AppExit>,
     (hosted, mut practice): (Option<ResMut<Hosted>>, ResMut<Practice>),
     mut clipboard: ResMut<Clipboard>,
@@ -57,6 +57,15 @@ pub(super) fn obey(
         let aim = match action {
             Action::Go(screen) => {
                 next.set(*screen);
+                continue;
+            }
+            Action::SetKey(act) => {
+                form.awaits_key = Some(*act);
+                continue;
+            }
+            Action::Back if *screen.get() == Screen::Settings => {
+                form.awaits_key = None;
+                next.set(if session.room.is_some() { Screen::Paused } else { Screen::Title });
                 continue;
             }
             Action::Back => {
@@ -87,6 +96,10 @@ pub(super) fn obey(
                 if let Some(hosted) = &mut hosted {
                     hosted.0.begin();
                 }
+                continue;
+            }
+            Action::Ready(wants) => {
+                ready.write(Ready(*wants));
                 continue;
             }
             Action::Copy(text) => {
@@ -132,6 +145,9 @@ pub(super) fn obey(
             }
         };
         let wanted = Profile { name: clean_name(&form.name), server };
+        if wanted.name != profile.name {
+            form.settings.name.clone_from(&wanted.name);
+        }
         name.0.clone_from(&wanted.name);
         profile.set_if_neq(wanted);
         session.story.clear();
@@ -165,7 +181,7 @@ pub(super) fn follow(
     if session.trouble.is_some() || refused.is_some() {
         *trouble = TroubleText {
             text: refused.or(session.trouble.take()).unwrap_or_default(),
-            played: matches!(here, S::Game | S::Paused | S::Sure(_)),
+            played: matches!(here, S::Game | S::Paused | S::Sure(_) | S::Over),
             password: session.wrong_password,
         };
         next.set(S::Trouble);
@@ -174,6 +190,7 @@ pub(super) fn follow(
     let playing = hosted.is_some() || joined.is_some_and(|joined| joined.0.me().is_some());
     let place = match scene.phase.filter(|_| playing) {
         Some(Phase::Lobby) => Some(S::Lobby),
+        Some(Phase::MatchOver { .. }) => Some(S::Over),
         Some(_) => Some(S::Game),
         None => None,
     };
@@ -182,11 +199,14 @@ pub(super) fn follow(
         (S::Connecting, None) if *goal == Goal::Browse && matches!(session.link, Link::Online { .. }) => {
             S::Rooms
         }
-        (S::Lobby, Some(S::Game)) => S::Game,
-        (S::Game | S::Paused | S::Sure(_), Some(S::Lobby)) => S::Lobby,
+        (S::Lobby | S::Over, Some(S::Game)) => S::Game,
+        (S::Game | S::Paused | S::Sure(_) | S::Over, Some(S::Lobby)) => S::Lobby,
+        (S::Game | S::Paused | S::Sure(_) | S::Lobby, Some(S::Over)) => S::Over,
         // The match is still to be seen while the next host says what it knows of it.
-        (S::Game | S::Paused | S::Sure(_), None) if session.room.is_some() && scene.stands => return,
-        (S::Lobby | S::Game | S::Paused | S::Sure(_), None) => S::Connecting,
+        (S::Game | S::Paused | S::Sure(_) | S::Over, None) if session.room.is_some() && scene.stands => {
+            return;
+        }
+        (S::Lobby | S::Game | S::Paused | S::Sure(_) | S::Over, None) => S::Connecting,
         _ => return,
     };
     next.set(to);
@@ -214,6 +234,7 @@ mod tests {
             .init_resource::<TroubleText>()
             .add_message::<Pressed>()
             .add_message::<Ask>()
+            .add_message::<Ready>()
             .add_systems(Update, (obey, follow).chain());
         app
     }

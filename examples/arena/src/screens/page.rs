@@ -1,10 +1,12 @@
 //! What a screen consists of, as plain data.
 
 use bevy::prelude::Message;
+use bevy_traversal::PlayerId;
 
 use super::Screen;
 use super::picture::Picture;
 use crate::network::Light;
+use crate::settings::Act;
 
 /// Somebody has pressed a control that does this.
 #[derive(Message, Clone, Debug, PartialEq)]
@@ -32,10 +34,12 @@ pub enum Action {
     EnterCode,
     /// Begin the match, as the host.
     Begin,
+    /// Be ready for a match, or want another one; or no longer.
+    Ready(bool),
     /// Put this text into the system's clipboard.
     Copy(String),
     /// Put a member out.
-    Kick(u64),
+    Kick(PlayerId),
     /// Give up, or leave the room.
     Leave,
     /// Try the last thing once more.
@@ -46,6 +50,8 @@ pub enum Action {
     Quit,
     /// Change a choice of the form.
     Change(Choice, i32),
+    /// Wait for the key that is to do this.
+    SetKey(Act),
 }
 
 /// This is a text of the form.
@@ -72,8 +78,16 @@ pub enum Choice {
     Bots,
     /// So many points win a round.
     Points,
+    /// It is played there.
+    Map,
+    /// Everybody plays for himself, or two teams play.
+    Mode,
     /// This says whether the room is listed or hidden.
     Listed,
+    /// This is the colour that the player wishes.
+    Colour,
+    /// This says whether the game fills the screen.
+    FullScreen,
 }
 
 /// This says how a text looks.

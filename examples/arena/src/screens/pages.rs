@@ -9,6 +9,8 @@ use super::{Parting, Screen};
 use crate::network::{Light, OwnNat};
 use crate::scene::Scene;
 use crate::session::{Goal, Link, Session, target_words};
+use crate::settings::Act;
+use crate::sim::Phase;
 
 /// So many rooms of a list fit on a screen.
 const ROOMS: usize = 5;
@@ -32,7 +34,9 @@ pub(super) fn page(
         Screen::Connecting => (900.0, connecting(session, goal)),
         Screen::Lobby => (940.0, lobby(session, scene)),
         Screen::Game => return None,
-        Screen::Paused => (760.0, paused(session)),
+        Screen::Paused => (860.0, paused(session)),
+        Screen::Settings => (860.0, settings(form)),
+        Screen::Over => (1120.0, over(session, scene)),
         Screen::Sure(parting) => (860.0, sure(session, parting)),
         Screen::Trouble => (860.0, sorry(trouble, goal)),
     };
@@ -60,7 +64,7 @@ fn title(form: &Form, session: &Session) -> Vec<Item> {
             button("Rooms", Action::Browse),
             button("Enter a code", Action::Go(Screen::Code)),
         ]),
-        button("Quit", Action::Quit),
+        Item::Row(vec![button("Settings", Action::Go(Screen::Settings)), button("Quit", Action::Quit)]),
         own_network(session),
         text(Tone::Faint, form.note.clone()),
     ]
@@ -90,6 +94,7 @@ fn host(form: &Form) -> Vec<Item> {
             choice(form, Choice::Points, "Points to win"),
             choice(form, Choice::Listed, "In the list"),
         ]),
+        Item::Row(vec![choice(form, Choice::Map, "Map"), choice(form, Choice::Mode, "Mode")]),
         Item::Gap,
         Item::Row(vec![button("Back", Action::Back), button("Open the room", Action::OpenRoom)]),
     ]
@@ -183,22 +188,24 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
             left.push_str("  (you)");
         }
         let connection = member.connection.as_ref().map(|connection| connection.short());
-        let right = match (member.host, connection) {
+        let right = match (member.host, connection.clone()) {
+            _ if playing.is_some_and(|actor| actor.ready && !member.host) => {
+                format!("ready, {}", connection.unwrap_or_default()).trim_end_matches(", ").to_owned()
+            }
             (true, Some(connection)) => format!("host, {connection}"),
             (true, None) => String::from("host"),
             (false, Some(connection)) => connection,
             (false, None) if room.hosting && !member.me => String::from("connecting ..."),
             (false, None) => String::new(),
         };
-        let kick =
-            (room.hosting && !member.me).then(|| (String::from("Remove"), Action::Kick(member.client)));
+        let kick = (room.hosting && !member.me).then(|| (String::from("Remove"), Action::Kick(member.id)));
         items.push(Item::Line(tone, left, right, kick));
     }
     let here = scene.actors.len();
     items.push(if room.hosting {
         let words = match here {
             0 | 1 => String::from("Tell others the code."),
-            n => format!("{n} are ready."),
+            n => format!("{} of {n} are ready.", scene.actors.iter().filter(|actor| actor.ready).count()),
         };
         Item::Row(vec![
             button("Leave", Action::Leave),
@@ -206,7 +213,13 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
             text(Tone::Faint, words),
         ])
     } else {
-        Item::Row(vec![button("Leave", Action::Leave), text(Tone::Faint, "The host begins the match.")])
+        let ready = scene.me().is_some_and(|me| me.ready);
+        let word = if ready { "Not ready" } else { "Ready" };
+        Item::Row(vec![
+            button("Leave", Action::Leave),
+            button(word, Action::Ready(!ready)),
+            text(Tone::Faint, "It begins when all are ready."),
+        ])
     });
     items
 }
@@ -229,11 +242,66 @@ fn paused(session: &Session) -> Vec<Item> {
         text(Tone::Faint, CONTROLS),
         button("Back to the match", Action::Back),
         Item::Row(vec![
+            button("Settings", Action::Go(Screen::Settings)),
             button("Leave the room", Action::Go(Screen::Sure(Parting::Leave))),
             button("Quit", Action::Go(Screen::Sure(Parting::Quit))),
         ]),
     ]);
     items
+}
+
+/// The end of a match: who won, how each was joined with the host, and who wants another one.
+fn over(session: &Session, scene: &Scene) -> Vec<Item> {
+    let winner = match scene.phase {
+        Some(Phase::MatchOver { winner, .. }) => scene.actor(winner),
+        _ => None,
+    };
+    let heading = match winner {
+        Some(winner) if scene.local == Some(winner.player) && !scene.teams => {
+            String::from("You win the match!")
+        }
+        Some(winner) if scene.teams => format!("The team of {} wins the match", winner.label(14)),
+        Some(winner) => format!("{} wins the match", winner.label(14)),
+        None => String::from("The match is over"),
+    };
+    let mut items = vec![text(Tone::Heading, heading)];
+    for actor in &scene.actors {
+        let joined = actor.joined.map(|joined| joined.in_words()).unwrap_or_else(|| String::from("host"));
+        let ready = if actor.ready { "   again!" } else { "" };
+        let left = format!("{}  {}", actor.wins, actor.label(14));
+        items.push(Item::Line(Tone::Player(actor.player), left, format!("{joined}{ready}"), None));
+    }
+    let wants = scene.me().is_some_and(|me| me.ready);
+    let again = scene.actors.iter().filter(|actor| actor.ready).count();
+    let left = scene.seconds_left().unwrap_or_default().ceil();
+    let words = format!("{again} of {} want another match ({left:.0} s).", scene.actors.len());
+    let vote = button(if wants { "Rather not" } else { "Play again" }, Action::Ready(!wants));
+    items.push(Item::Row(vec![button("Leave", Action::Leave), vote, text(Tone::Faint, words)]));
+    items.extend(session.lobby_lost().map(|lost| text(Tone::Bad, lost)));
+    items
+}
+
+fn settings(form: &Form) -> Vec<Item> {
+    let key = |act: &Act| {
+        let name = form.settings.key_name(*act);
+        let shown = if form.awaits_key == Some(*act) { "press a key" } else { name };
+        button(format!("{}: {shown}", act.word()), Action::SetKey(*act))
+    };
+    let (walk, other) = Act::ALL.split_at(2);
+    let (back, act) = other.split_at(2);
+    vec![
+        text(Tone::Heading, "Settings"),
+        Item::Row(vec![
+            choice(form, Choice::Colour, "Your colour, if it is free"),
+            choice(form, Choice::FullScreen, "Full screen (F11)"),
+        ]),
+        text(Tone::Faint, "Keys; arrows, mouse and Ctrl work too"),
+        Item::Row(walk.iter().map(key).collect()),
+        Item::Row(back.iter().map(key).collect()),
+        Item::Row(act.iter().map(key).collect()),
+        Item::Gap,
+        button("Back", Action::Back),
+    ]
 }
 
 /// Asks before a match is left: one key too many must not end it.
@@ -285,7 +353,7 @@ mod tests {
     use crate::screens::page::Control;
     use crate::screens::sample;
 
-    const SCREENS: [Screen; 11] = [
+    const SCREENS: [Screen; 13] = [
         Screen::Title,
         Screen::Host,
         Screen::Rooms,
@@ -294,6 +362,8 @@ mod tests {
         Screen::Lobby,
         Screen::Game,
         Screen::Paused,
+        Screen::Over,
+        Screen::Settings,
         Screen::Sure(Parting::Leave),
         Screen::Sure(Parting::Quit),
         Screen::Trouble,

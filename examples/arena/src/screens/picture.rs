@@ -246,6 +246,8 @@ pub(super) fn follow(session: Res<Session>, goal: Res<Goal>, mut flights: ResMut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bevy_traversal::PlayerId;
+
     use crate::network::{Connection, Joining};
     use crate::session::{Member, Target};
 
@@ -256,8 +258,14 @@ mod tests {
         let mut session = Session::default();
         let leg = |session: &Session| Picture::of(session, &goal).unwrap().leg;
         assert_eq!(leg(&session), Leg::Asking);
-        let host =
-            |connection| Member { client: 1, name: String::from("Ada"), me: false, host: true, connection };
+        let host = |connection| Member {
+            client: 1,
+            id: PlayerId([1; 16]),
+            name: String::from("Ada"),
+            me: false,
+            host: true,
+            connection,
+        };
         session.members = vec![host(Some(Connection::default()))];
         assert_eq!(leg(&session), Leg::Searching);
         for way in [Way::Relay, Way::Direct] {

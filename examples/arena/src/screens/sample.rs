@@ -2,7 +2,9 @@
 
 use bevy::math::Vec2;
 
-use bevy_traversal::{Confidence, FailureReason, FilteringBehavior, MappingBehavior, Method, NatProfile};
+use bevy_traversal::{
+    Confidence, FailureReason, FilteringBehavior, MappingBehavior, Method, NatProfile, PlayerId,
+};
 
 use crate::net::HostGame;
 use crate::network::{Connection, Joining, Light, OwnNat, Way};
@@ -43,6 +45,7 @@ pub fn sample() -> (Session, Scene) {
     };
     let members = names.iter().enumerate().map(|(i, name)| Member {
         client: i as u64,
+        id: PlayerId([i as u8; 16]),
         name: clean_name(name),
         me: i == 0,
         host: i == 0,

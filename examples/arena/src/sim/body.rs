@@ -3,7 +3,7 @@
 use bevy::math::Vec2;
 use serde::{Deserialize, Serialize};
 
-use super::{DT, arena_map::push_out, ticks};
+use super::{DT, arena_map::Map, ticks};
 
 /// This is the radius of a player, in world units.
 pub const PLAYER_RADIUS: f32 = 26.0;
@@ -93,6 +93,8 @@ pub struct Freedom {
     pub walk: bool,
     /// This says whether it may fire.
     pub fire: bool,
+    /// It plays at this place.
+    pub map: Map,
 }
 
 /// This says what a step caused.
@@ -137,7 +139,7 @@ pub fn step_body(body: &mut Body, input: &Input, freedom: Freedom) -> Stepped {
         let change = (wanted * SPEED - body.velocity).clamp_length_max(ACCELERATION * DT);
         body.velocity += change;
     }
-    let (at, normal) = push_out(body.at + body.velocity * DT, PLAYER_RADIUS);
+    let (at, normal) = freedom.map.push_out(body.at + body.velocity * DT, PLAYER_RADIUS);
     body.at = at;
     if let Some(normal) = normal {
         // Slide along what was touched.
@@ -154,7 +156,7 @@ pub fn step_body(body: &mut Body, input: &Input, freedom: Freedom) -> Stepped {
 mod tests {
     use super::*;
 
-    const FREE: Freedom = Freedom { walk: true, fire: true };
+    const FREE: Freedom = Freedom { walk: true, fire: true, map: Map::Court };
 
     fn walking(x: f32, y: f32) -> Input {
         let mut input = Input::default();
@@ -205,7 +207,7 @@ mod tests {
         let mut body = Body::standing(Vec2::new(-600.0, 0.0));
         let before = body.at;
         let input = Input { fire: true, dash: true, ..walking(1.0, 1.0) };
-        let stepped = step_body(&mut body, &input, Freedom { walk: false, fire: false });
+        let stepped = step_body(&mut body, &input, Freedom { walk: false, fire: false, map: Map::Court });
         assert_eq!((body.at, stepped), (before, Stepped::default()));
     }
 

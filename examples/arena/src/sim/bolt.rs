@@ -2,7 +2,7 @@
 
 use bevy::math::Vec2;
 
-use super::{DT, arena_map::push_out, body::PLAYER_RADIUS, ticks};
+use super::{DT, arena_map::Map, body::PLAYER_RADIUS, ticks};
 
 /// A shot flies at this speed, in world units a second.
 pub const BOLT_SPEED: f32 = 780.0;
@@ -39,10 +39,10 @@ impl Bolt {
     }
 
     /// Flies one step; returns false when the shot is spent.
-    pub fn step(&mut self) -> bool {
+    pub fn step(&mut self, map: Map) -> bool {
         self.age += 1;
         self.at += self.velocity * DT;
-        let (at, normal) = push_out(self.at, BOLT_RADIUS);
+        let (at, normal) = map.push_out(self.at, BOLT_RADIUS);
         if let Some(normal) = normal {
             if self.bounces == 0 {
                 return false;
@@ -63,7 +63,7 @@ mod tests {
     fn a_bolt_bounces_once_and_then_ends() {
         let mut bolt = Bolt::fired(0, 0, 0, Vec2::new(700.0, 400.0), 0.0);
         let mut steps = 0;
-        while bolt.step() {
+        while bolt.step(Map::Court) {
             steps += 1;
             assert!(steps < 1000);
         }
@@ -75,7 +75,7 @@ mod tests {
     fn speed_is_kept_by_a_bounce() {
         let mut bolt = Bolt::fired(0, 0, 0, Vec2::new(-250.0, 40.0), 0.0);
         for _ in 0..40 {
-            bolt.step();
+            bolt.step(Map::Court);
         }
         assert!((bolt.velocity.length() - BOLT_SPEED).abs() < 0.5);
         assert_eq!(bolt.bounces, 0, "met the middle pillar");

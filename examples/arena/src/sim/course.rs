@@ -3,6 +3,8 @@
 use bevy::math::Vec2;
 use serde::{Deserialize, Serialize};
 
+use super::arena_map::Map;
+
 /// This is a player's number in this match; it also gives the colour and the first place.
 pub type PlayerSlot = u8;
 
@@ -15,11 +17,29 @@ pub struct Rules {
     pub round_seconds: u16,
     /// On a tie there are so many seconds of extra time (default 30), in which the next point wins.
     pub overtime_seconds: u16,
+    /// So many rounds won win the match (default 3); 0: it goes on for ever.
+    pub wins: u16,
+    /// It is played there; none (default): the maps take turns, round by round.
+    pub map: Option<Map>,
+    /// Two teams play (default: no): those with even numbers, and those with odd ones.
+    pub teams: bool,
+}
+
+impl Rules {
+    /// Returns the map of a round.
+    pub fn map(&self, round: u16) -> Map {
+        self.map.unwrap_or_else(|| Map::in_turn(round))
+    }
+}
+
+/// Returns the team of a player, where two teams play.
+pub fn team(player: PlayerSlot) -> u8 {
+    player % 2
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { target: 7, round_seconds: 90, overtime_seconds: 30 }
+        Self { target: 7, round_seconds: 90, overtime_seconds: 30, wins: 3, map: None, teams: false }
     }
 }
 
@@ -48,6 +68,13 @@ pub enum Phase {
         left: u32,
         /// A tie was being broken.
         overtime: bool,
+    },
+    /// The match has a winner, and all are asked whether they want another one.
+    MatchOver {
+        /// This is the last tick in which it is waited for.
+        ends: u32,
+        /// This player won, or its team.
+        winner: PlayerSlot,
     },
     /// The winner is shown.
     RoundOver {

@@ -10,10 +10,10 @@ mod simulation;
 #[cfg(test)]
 mod simulation_tests;
 
-pub use arena_map::{HALF_SIZE, PILLARS, Pillar, SPAWNS, push_out};
+pub use arena_map::{HALF_SIZE, Map, Pillar, SPAWNS};
 pub use body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, aim_of, angle_of, step_body};
 pub use bolt::{BOLT_RADIUS, BOLT_SPEED, Bolt};
-pub use course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
+pub use course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules, team};
 pub use names::{MAX_NAME, clean_name};
 pub use simulation::{MAX_BOLTS, MAX_HEALTH, MAX_PLAYERS, Player, Simulation};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bevy::math::Vec2;
 
-use super::arena_map::{HALF_SIZE, SPAWNS, push_out};
+use super::arena_map::{HALF_SIZE, Map, SPAWNS};
 use super::body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, angle_of, step_body};
 use super::bolt::{BOLT_RADIUS, Bolt};
-use super::course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
+use super::course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules, team};
 use super::names::{clean_name, unlike};
 use super::ticks;
 
@@ -24,6 +24,8 @@ const RESPAWN: u32 = ticks(1.6);
 const PROTECTION: u32 = ticks(1.3);
 const COUNTDOWN: u32 = ticks(3.0);
 const CELEBRATION: u32 = ticks(4.5);
+/// All are asked for so long whether they want another match.
+const ASKED: u32 = ticks(30.0);
 const RAPID: u16 = ticks(6.0) as u16;
 const KNOCKBACK: f32 = 260.0;
 
@@ -116,6 +118,7 @@ impl Simulation {
                 Phase::Resuming { ends: COUNTDOWN, left: left.min(ticks(3600.0)), overtime }
             }
             Phase::RoundOver { ends, winner } => Phase::RoundOver { ends: left(ends), winner },
+            Phase::MatchOver { ends, winner } => Phase::MatchOver { ends: left(ends), winner },
         };
         self.round = round;
         self.next_bolt = self.bolts.iter().map(|bolt| bolt.id).max().unwrap_or(0);
@@ -134,7 +137,13 @@ impl Simulation {
 
     /// Lets a player in; none when the arena is full.
     pub fn join(&mut self, name: &str) -> Option<PlayerSlot> {
-        let slot = (0..MAX_PLAYERS as u8).find(|slot| !self.players.contains_key(slot))?;
+        self.join_as(name, None)
+    }
+
+    /// Lets a player in, with the number, and so the colour, that it wishes if that is free; none when the arena is full.
+    pub fn join_as(&mut self, name: &str, wish: Option<PlayerSlot>) -> Option<PlayerSlot> {
+        let free = |slot: &PlayerSlot| usize::from(*slot) < MAX_PLAYERS && !self.players.contains_key(slot);
+        let slot = wish.filter(free).or_else(|| (0..MAX_PLAYERS as u8).find(free))?;
         let name = unlike(clean_name(name), |name| self.players.values().any(|player| player.name == name));
         let player = Player {
             name: name.clone(),
@@ -161,11 +170,25 @@ impl Simulation {
         }
     }
 
-    /// Begins a round now. Does nothing while one runs or with fewer than two players.
+    /// Begins a match, or the next round, now. Does nothing while a round runs or with fewer than two players.
     pub fn begin(&mut self) {
-        if matches!(self.phase, Phase::Lobby | Phase::RoundOver { .. }) && self.players.len() >= 2 {
-            self.start_round();
+        if self.players.len() < 2 {
+            return;
         }
+        match self.phase {
+            Phase::Lobby | Phase::MatchOver { .. } => {
+                self.round = 0;
+                self.players.values_mut().for_each(|player| player.wins = 0);
+                self.start_round();
+            }
+            Phase::RoundOver { .. } => self.start_round(),
+            Phase::Countdown { .. } | Phase::Playing { .. } | Phase::Resuming { .. } => {}
+        }
+    }
+
+    /// Returns where it is played now.
+    pub fn map(&self) -> Map {
+        self.rules.map(self.round)
     }
 
     /// Returns what happened since the last call.
@@ -177,7 +200,7 @@ impl Simulation {
     pub fn freedom(&self, player: PlayerSlot) -> Freedom {
         let alive = self.players.get(&player).is_some_and(Player::alive);
         let walk = alive && self.phase.lets_move();
-        Freedom { walk, fire: walk }
+        Freedom { walk, fire: walk, map: self.map() }
     }
 
     /// Applies one input of a player: its own body moves on by a step, and a shot may leave.
@@ -225,14 +248,16 @@ impl Simulation {
 
     fn step_bolts(&mut self) {
         let mut bolts = std::mem::take(&mut self.bolts);
-        bolts.retain_mut(|bolt| bolt.step() && !self.bolt_hits(bolt));
+        let map = self.map();
+        bolts.retain_mut(|bolt| bolt.step(map) && !self.bolt_hits(bolt));
         self.bolts = bolts;
     }
 
     fn bolt_hits(&mut self, bolt: &Bolt) -> bool {
         let reach = PLAYER_RADIUS + BOLT_RADIUS;
+        let teams = self.rules.teams;
         let Some((&whom, victim)) = self.players.iter_mut().find(|(slot, player)| {
-            let own = **slot == bolt.owner;
+            let own = **slot == bolt.owner || teams && team(**slot) == team(bolt.owner);
             !own && player.alive()
                 && player.body.dash_left == 0
                 && player.body.at.distance_squared(bolt.at) < reach * reach
@@ -266,6 +291,7 @@ impl Simulation {
 
     /// Players do not overlap: both give way.
     fn separate(&mut self) {
+        let map = self.map();
         let places: Vec<_> =
             self.players.iter().filter(|(_, p)| p.alive()).map(|(slot, p)| (*slot, p.body.at)).collect();
         for (i, (a, at_a)) in places.iter().enumerate() {
@@ -278,7 +304,7 @@ impl Simulation {
                 let push = apart.try_normalize().unwrap_or(Vec2::X) * (overlap * 0.5).min(6.0);
                 for (slot, push) in [(a, -push), (b, push)] {
                     if let Some(player) = self.players.get_mut(slot) {
-                        player.body.at = push_out(player.body.at + push, PLAYER_RADIUS).0;
+                        player.body.at = map.push_out(player.body.at + push, PLAYER_RADIUS).0;
                     }
                 }
             }
@@ -313,10 +339,11 @@ impl Simulation {
         self.pickup_wait = self.pickup_wait.saturating_sub(1);
         if self.pickup_wait == 0 && self.pickups.len() < MAX_PICKUPS {
             self.pickup_wait = PICKUP_EVERY;
+            let map = self.map();
             let limit = HALF_SIZE - Vec2::splat(90.0);
             let mut coordinate = |limit: f32| (self.random.f32() * 2.0 - 1.0) * limit;
             let wanted = Vec2::new(coordinate(limit.x), coordinate(limit.y));
-            let (at, _) = push_out(wanted, PICKUP_RADIUS + PLAYER_RADIUS);
+            let (at, _) = map.push_out(wanted, PICKUP_RADIUS + PLAYER_RADIUS);
             let kind = match self.random.u8(0..3) {
                 0 => PickupKind::Heart,
                 1 => PickupKind::Rapid,
@@ -365,18 +392,41 @@ impl Simulation {
                 }
             }
             Phase::Playing { ends, overtime } => self.judge(ends, overtime),
-            Phase::RoundOver { ends, .. } => {
-                if self.tick >= ends {
+            Phase::RoundOver { ends, winner } if self.tick >= ends => {
+                let wins = self.players.get(&winner).map_or(0, |player| player.wins);
+                if self.rules.wins > 0 && wins >= self.rules.wins {
+                    self.phase = Phase::MatchOver { ends: self.tick + ASKED, winner };
+                } else {
                     self.start_round();
                 }
             }
+            Phase::MatchOver { ends, .. } if self.tick >= ends => self.phase = Phase::Lobby,
+            Phase::RoundOver { .. } | Phase::MatchOver { .. } => {}
         }
     }
 
+    /// Returns the best score, and who has it with how many hits; of a team, its best player stands for all.
+    fn leaders(&self) -> Option<(u16, Vec<(PlayerSlot, u16)>)> {
+        let teams = self.rules.teams;
+        let side = |slot: PlayerSlot| if teams { team(slot) } else { slot };
+        // (side, points, hits, its best player)
+        let mut sides = BTreeMap::<u8, (u16, u16, PlayerSlot)>::new();
+        for (&slot, player) in &self.players {
+            let (points, hits, star) = sides.entry(side(slot)).or_insert((0, 0, slot));
+            *points = points.saturating_add(player.points);
+            *hits = hits.saturating_add(player.hits);
+            let merit = |slot: &PlayerSlot| self.players.get(slot).map_or((0, 0), |p| (p.points, p.hits));
+            if merit(&slot) > merit(star) {
+                *star = slot;
+            }
+        }
+        let best = sides.values().map(|(points, ..)| *points).max()?;
+        let leaders = sides.values().filter(|(points, ..)| *points == best);
+        Some((best, leaders.map(|(_, hits, star)| (*star, *hits)).collect()))
+    }
+
     fn judge(&mut self, ends: u32, overtime: bool) {
-        let Some(best) = self.players.values().map(|p| p.points).max() else { return };
-        let leaders: Vec<_> =
-            self.players.iter().filter(|(_, p)| p.points == best).map(|(slot, p)| (*slot, p.hits)).collect();
+        let Some((best, leaders)) = self.leaders() else { return };
         let over = self.tick >= ends;
         let winner = match leaders.as_slice() {
             [(leader, _)] if best >= self.rules.target || over || overtime => Some(*leader),
@@ -388,7 +438,9 @@ impl Simulation {
         };
         if let Some(winner) = winner {
             let points = self.players.iter().map(|(slot, p)| (*slot, p.points)).collect();
-            if let Some(player) = self.players.get_mut(&winner) {
+            let teams = self.rules.teams;
+            let won = |slot: PlayerSlot| slot == winner || teams && team(slot) == team(winner);
+            for (_, player) in self.players.iter_mut().filter(|(slot, _)| won(**slot)) {
                 player.wins = player.wins.saturating_add(1);
             }
             self.phase = Phase::RoundOver { ends: self.tick + CELEBRATION, winner };

@@ -89,7 +89,7 @@ fn the_target_wins_the_round_and_another_one_follows() {
 
 #[test]
 fn a_tie_goes_into_overtime_and_always_ends() {
-    let mut world = fight(Rules { target: 9, round_seconds: 2, overtime_seconds: 2 });
+    let mut world = fight(Rules { target: 9, round_seconds: 2, overtime_seconds: 2, ..Rules::default() });
     for _ in 0..6 * TICK_HZ {
         world.step();
     }
@@ -100,7 +100,7 @@ fn a_tie_goes_into_overtime_and_always_ends() {
 
 #[test]
 fn the_next_point_in_overtime_wins() {
-    let mut world = fight(Rules { target: 9, round_seconds: 1, overtime_seconds: 60 });
+    let mut world = fight(Rules { target: 9, round_seconds: 1, overtime_seconds: 60, ..Rules::default() });
     while !matches!(world.phase, Phase::Playing { overtime: true, .. }) {
         world.step();
     }

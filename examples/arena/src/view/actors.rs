@@ -79,6 +79,10 @@ fn actors(
             Part::Health(i) => *i < actor.health,
         };
         visibility.set_if_neq(if seen { Visibility::Inherited } else { Visibility::Hidden });
+        if matches!(part, Part::Light | Part::Ship | Part::Shield) {
+            let alpha = sprite.color.alpha();
+            sprite.color = scene.colour(*player).with_alpha(alpha);
+        }
         let z = transform.translation.z;
         transform.translation = on_stage(actor.at).with_z(z);
         let blink = if actor.protected { 0.55 + 0.45 * (now * 18.0).sin() } else { 1.0 };
@@ -142,7 +146,7 @@ fn trails(
                 life: if actor.dashing { 0.5 } else { 0.45 },
                 age: 0.0,
                 size: (size, size * 0.3),
-                colour: colour(actor.player).with_alpha(if actor.dashing { 0.55 } else { 0.28 }),
+                colour: scene.colour(actor.player).with_alpha(if actor.dashing { 0.55 } else { 0.28 }),
             };
             spawns.add(&pictures.glow, at, particle);
         }
@@ -162,17 +166,18 @@ fn bolts(
             transform.translation = on_stage(bolt.at).with_z(3.0);
             transform.rotation = Quat::from_rotation_z(bolt.velocity.to_angle());
         } else {
-            spawns.burst(&pictures.spark, transform.translation.xy(), colour(key.0), 5, 190.0);
+            spawns.burst(&pictures.spark, transform.translation.xy(), scene.colour(key.0), 5, 190.0);
             commands.entity(entity).despawn();
         }
     }
     for (key, bolt) in wanted {
         let place = Transform::from_translation(on_stage(bolt.at).with_z(3.0))
             .with_rotation(Quat::from_rotation_z(bolt.velocity.to_angle()));
-        let picture = sprite(&pictures.bolt, colour(key.0).mix(&Color::WHITE, 0.35), Vec2::new(74.0, 37.0));
+        let picture =
+            sprite(&pictures.bolt, scene.colour(key.0).mix(&Color::WHITE, 0.35), Vec2::new(74.0, 37.0));
         commands.spawn((ShownBolt(key), picture, place));
         // The muzzle.
-        spawns.burst(&pictures.spark, bolt.at, colour(key.0), 3, 120.0);
+        spawns.burst(&pictures.spark, bolt.at, scene.colour(key.0), 3, 120.0);
     }
 }
 

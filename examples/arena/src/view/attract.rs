@@ -33,7 +33,7 @@ fn nobody_plays(hosted: Option<Res<Hosted>>, joined: Option<Res<Joined>>) -> boo
 }
 
 fn prepare(mut commands: Commands, seed: Res<Seed>) {
-    let rules = Rules { target: 30, round_seconds: 600, overtime_seconds: 5 };
+    let rules = Rules { target: 30, round_seconds: 600, overtime_seconds: 5, ..Rules::default() };
     let mut game = HostGame::new(rules, seed.0, None);
     let brains = (0..CAST as u64).map(|i| Brain::new(seed.0.wrapping_add(i))).collect();
     for _ in 0..CAST {

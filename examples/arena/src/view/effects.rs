@@ -37,7 +37,7 @@ fn react(
         match event {
             GameEvent::Hit { whom, shielded, .. } => {
                 let Some(at) = place(*whom) else { continue };
-                let tint = if *shielded { theme::GOOD } else { colour(*whom) };
+                let tint = if *shielded { theme::GOOD } else { scene.colour(*whom) };
                 spawns.burst(&pictures.spark, at, tint, 14, 420.0);
                 // Own pain shakes more than that of others.
                 let own = scene.local == Some(*whom);
@@ -45,16 +45,16 @@ fn react(
             }
             GameEvent::Downed { whom, .. } => {
                 let Some(at) = place(*whom) else { continue };
-                spawns.burst(&pictures.spark, at, colour(*whom), 46, 780.0);
+                spawns.burst(&pictures.spark, at, scene.colour(*whom), 46, 780.0);
                 spawns.burst(&pictures.spark, at, Color::WHITE, 14, 420.0);
-                spawns.add(&pictures.ring, at, ring(colour(*whom), 430.0, 0.55));
+                spawns.add(&pictures.ring, at, ring(scene.colour(*whom), 430.0, 0.55));
                 let flash = Particle { size: (420.0, 60.0), ..ring(Color::WHITE.with_alpha(0.6), 0.0, 0.25) };
                 spawns.add(&pictures.glow, at, flash);
                 shake.0 = (shake.0 + 0.5).min(1.0);
             }
             GameEvent::Respawned { player } => {
                 let Some(at) = place(*player) else { continue };
-                spawns.add(&pictures.ring, at, ring(colour(*player), 190.0, 0.5));
+                spawns.add(&pictures.ring, at, ring(scene.colour(*player), 190.0, 0.5));
                 spawns.burst(&pictures.spark, at, stage::DUST, 10, 200.0);
             }
             GameEvent::PickupTaken { by, .. } => {
@@ -69,7 +69,7 @@ fn react(
                     let at = centre + Vec2::from_angle(angle) * 90.0;
                     spawns.burst(&pictures.spark, at, colour(i), 16, 620.0);
                 }
-                spawns.add(&pictures.ring, centre, ring(colour(*winner), 900.0, 1.0));
+                spawns.add(&pictures.ring, centre, ring(scene.colour(*winner), 900.0, 1.0));
             }
             _ => {}
         }

@@ -6,7 +6,8 @@ use bevy::render::view::Msaa;
 use bevy::sprite::{BorderRect, TextureSlicer};
 
 use super::{Pictures, Shake};
-use crate::sim::{HALF_SIZE, PILLARS};
+use crate::scene::Scene;
+use crate::sim::{HALF_SIZE, Map};
 use crate::theme;
 
 /// So much must be seen of the world: the floor, and air for the HUD above and below.
@@ -40,7 +41,9 @@ pub(super) struct StagePlugin;
 
 impl Plugin for StagePlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Startup, build).add_systems(Update, (drift, pulse, turn, shake));
+        app.add_systems(Startup, build)
+            .add_systems(Update, (drift, pulse, turn, shake))
+            .add_systems(Update, set_pillars.after(crate::net::systems::NetSystems::Scene));
     }
 }
 
@@ -87,7 +90,21 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
         },
         Transform::from_xyz(0.0, 0.0, -5.0),
     ));
-    for (i, pillar) in PILLARS.into_iter().enumerate() {
+}
+
+/// Sets the pillars of the map.
+fn set_pillars(
+    mut commands: Commands,
+    scene: Res<Scene>,
+    pictures: Res<Pictures>,
+    standing: Query<Entity, With<Turning>>,
+    mut shown: Local<Option<Map>>,
+) {
+    if shown.replace(scene.map) == Some(scene.map) {
+        return;
+    }
+    standing.iter().for_each(|pillar| commands.entity(pillar).despawn());
+    for (i, pillar) in scene.map.pillars().iter().enumerate() {
         // The drawn disc has a radius of 104 of 128 pixels.
         let size = Vec2::splat(pillar.radius * 2.0 * 128.0 / 104.0);
         commands.spawn((
