@@ -84,7 +84,7 @@ pub use address::{is_local, is_sendable};
 pub use agent::{
     Agent, Command, DisconnectReason, Event, IntoSocketError, KnownServer, LinkQuality, LobbyError,
     LobbyState, Output, PathInfo, PathKind, ReleasedSocket, RequestFailure, RequestKind, Said, SocketId,
-    StreamState, Transmit,
+    StreamBy, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};
@@ -95,3 +95,4 @@ pub use seat::Seat;
 pub use secret::Secret;
 pub use wake::WakeGuard;
 pub use wire::handshake::Identity;
+pub use wire::stream::TLS_PORT;
