@@ -16,6 +16,8 @@ pub struct Addresses {
     pub all: Vec<SocketAddr>,
     /// This says where TCP is served, for players whose networks block UDP.
     pub tcp: Vec<SocketAddr>,
+    /// This says where TLS is served, for players whose networks let out nothing but port 443.
+    pub tls: Vec<SocketAddr>,
     /// Metrics and status page are served here; `None` where they are not.
     pub http: Option<SocketAddr>,
     /// Clients pin this public key.
@@ -25,7 +27,7 @@ pub struct Addresses {
 impl Addresses {
     pub(crate) fn of(
         sockets: &[Bound],
-        tcp: Vec<SocketAddr>,
+        (tcp, tls): (Vec<SocketAddr>, Vec<SocketAddr>),
         http: Option<SocketAddr>,
         public_key: [u8; 32],
     ) -> Self {
@@ -43,7 +45,8 @@ impl Addresses {
                 .max_by_key(|about| about.second_address);
             second.extend(far.map(|about| about.local));
         }
-        Self { first, second, all: all.iter().map(|about| about.local).collect(), tcp, http, public_key }
+        let all = all.iter().map(|about| about.local).collect();
+        Self { first, second, all, tcp, tls, http, public_key }
     }
 }
 
@@ -55,6 +58,7 @@ impl Addresses {
             "udp": self.first,
             "second": self.second,
             "tcp": self.tcp,
+            "tls": self.tls,
             "http": self.http,
             "key": key::printed(&self.public_key),
         })
@@ -71,6 +75,9 @@ impl std::fmt::Display for Addresses {
         write!(f, "{}", list(&self.first))?;
         if !self.second.is_empty() {
             write!(f, " (second {})", list(&self.second))?;
+        }
+        if !self.tls.is_empty() {
+            write!(f, ", tls {}", list(&self.tls))?;
         }
         if let Some(http) = self.http {
             write!(f, ", http {http}")?;

@@ -1,4 +1,4 @@
-//! Opens the sockets that the settings ask for: UDP ones, and beside each first one a listener for TCP.
+//! Opens the sockets that the settings ask for: UDP ones, and beside each first one a listener for TCP and one for TLS.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -43,7 +43,7 @@ fn open_first(
 /// Opens all sockets that the settings ask for.
 pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>), BindError> {
     let mut all = Vec::new();
-    let mut listeners = Vec::new();
+    let (mut listeners, mut tls) = (Vec::new(), Vec::new());
     let mut served = [false, false];
     let around = Surroundings::read();
     for (first, required) in settings.addresses() {
@@ -57,6 +57,9 @@ pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>
         let bound = match open_first(settings, first, about) {
             Ok((bound, listener)) => {
                 listeners.extend(listener);
+                if settings.tls_cert.is_some() {
+                    tls.push(Listener::open_tls(&bound.about, settings.tls_port)?);
+                }
                 bound
             }
             Err(error) if !required => {
@@ -81,6 +84,7 @@ pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>
             }
         }
     }
+    listeners.append(&mut tls);
     Ok((all, listeners))
 }
 

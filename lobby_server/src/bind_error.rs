@@ -13,6 +13,8 @@ pub enum Transport {
     Udp,
     /// TCP is for players whose networks block UDP.
     Tcp,
+    /// TLS is for players whose networks let out nothing but port 443.
+    Tls,
 }
 
 impl fmt::Display for Transport {
@@ -20,6 +22,7 @@ impl fmt::Display for Transport {
         f.write_str(match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS at",
         })
     }
 }
@@ -42,6 +45,17 @@ fn advice(source: &io::Error, address: &SocketAddr, protocol: Transport) -> Stri
         _ if in_use(source) && protocol == Transport::Tcp => {
             "; the port is in use: stop what serves there, choose another port with --bind, or give up players \
              whose networks block UDP with --no-tcp"
+                .into()
+        }
+        _ if in_use(source) && protocol == Transport::Tls => {
+            "; the port is in use, by a web server perhaps: stop it, give the lobby an address of its own with --bind, or do \
+             without TLS (no --tls-cert)"
+                .into()
+        }
+        io::ErrorKind::PermissionDenied if protocol == Transport::Tls => {
+            "; ports below 1024 want a right: CAP_NET_BIND_SERVICE (dist/lobby_server.tls.conf gives it), or \
+             sysctl net.ipv4.ip_unprivileged_port_start=443; or another port with --tls-port, and a firewall that redirects 443 \
+             there"
                 .into()
         }
         _ if in_use(source) => format!(

@@ -59,6 +59,10 @@ pub fn check(mut settings: Settings, key_file: &Path) -> Result<Report, StartErr
     }
     let mut tried = match server.bind() {
         Ok(bound) => bound,
+        Err(error @ StartError::Tls(_)) => {
+            let _ = writeln!(text, "tls: FAILED: {}", chain(&error));
+            return Ok(Report { text, ok: false });
+        }
         Err(error @ (StartError::Bind(_) | StartError::Http(_))) => {
             let _ = writeln!(text, "sockets: FAILED: {}", chain(&error));
             return Ok(Report { text, ok: false });
@@ -74,6 +78,13 @@ pub fn check(mut settings: Settings, key_file: &Path) -> Result<Report, StartErr
     } else {
         let _ = writeln!(text, "tcp: ok, {} (for players whose networks block UDP)", list(&addresses.tcp));
     }
+    let _ = match tried.certificate() {
+        Some(about) => writeln!(text, "tls: ok, {} ({about})", list(&addresses.tls)),
+        None => writeln!(
+            text,
+            "tls: off; players whose networks let out nothing but port 443 cannot log in (--tls-cert)"
+        ),
+    };
     if let Some(http) = addresses.http {
         let _ = writeln!(text, "http: ok, {http}");
     }
@@ -128,7 +139,7 @@ pub fn check(mut settings: Settings, key_file: &Path) -> Result<Report, StartErr
         ports.join(" and "),
         ports.join(",")
     );
-    let mut ports: Vec<u16> = addresses.tcp.iter().map(SocketAddr::port).collect();
+    let mut ports: Vec<u16> = addresses.tcp.iter().chain(&addresses.tls).map(SocketAddr::port).collect();
     ports.sort_unstable();
     ports.dedup();
     for port in ports {

@@ -53,6 +53,12 @@ mod stun;
 mod surroundings;
 mod tcp;
 mod tickets;
+#[cfg_attr(
+    not(all(feature = "tls", any(target_arch = "x86_64", target_arch = "aarch64"))),
+    path = "no_tls.rs"
+)]
+mod tls;
+mod tls_error;
 mod tokens;
 mod turns;
 mod udp;
@@ -78,7 +84,9 @@ pub use server::{
 };
 pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, NeighbourTrouble, Surroundings};
+pub use tcp::TlsNumbers;
 pub use tickets::{Tickets, TokenKeyError};
+pub use tls::{TlsError, check_tls};
 pub use tokens::{Admission, TokenCheck, TokenId, TokenLogin, TokenQuestion, TokenStep};
 pub use traversal_core::Identity;
 

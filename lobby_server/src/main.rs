@@ -128,6 +128,18 @@ struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_tcp: bool,
+    /// TLS at port 443, for players whose networks let out nothing else: the certificate, with those that it is signed by (PEM).
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+    /// Its secret key (PEM). Both files are read again at SIGHUP.
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_cert")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+    /// The port of TLS, where a firewall redirects 443 there. [default: 443]
+    #[arg(long, global = true, value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_port: Option<u16>,
     /// Where rooms are known: memory, or the Redis or Valkey that several servers share, as in redis://10.0.0.5:6379. Others
     /// read a password from a command line: LOBBY_REGISTRY. [default: memory]
     #[arg(long, global = true, value_name = "URL")]

@@ -25,6 +25,7 @@ use crate::server::{Gauges, NeighbourState, Server, ServerSocketId};
 use crate::status::{Handle, Limit, Status, Task};
 use crate::surroundings::{NeighbourTrouble, Surroundings};
 use crate::tcp::Streams;
+use crate::tls::Certificate;
 use crate::tokens::Checkers;
 use crate::turns::Turns;
 use crate::udp::{self, Bound};
@@ -94,6 +95,11 @@ impl BoundServer {
     /// Returns the addresses that other nodes would send players to.
     pub(crate) fn told(&self) -> Vec<SocketAddr> {
         cluster::told(&self.sockets)
+    }
+
+    /// Says what the certificate of TLS is, where there is one.
+    pub(crate) fn certificate(&self) -> Option<String> {
+        self.streams.certificate().map(Certificate::about)
     }
 
     /// Returns a handle that stops the server, or asks it, from elsewhere.
@@ -308,6 +314,7 @@ impl BoundServer {
             send_errors: self.send_errors,
             too_long: self.too_long,
             tcp_connections: self.streams.len(),
+            tls: self.streams.tls(),
             log_dropped: self.log_losses.dropped(),
             log_limited: self.log_losses.limited(),
             registry: self.registry.numbers(),

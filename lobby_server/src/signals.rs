@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lobby_server::log::Filter;
-use lobby_server::{Handle, Reload, Settings, Tickets, check};
+use lobby_server::{Handle, Reload, Settings, Tickets, check, check_tls};
 
 use crate::Flags;
 
@@ -23,6 +23,9 @@ impl Reloader {
         match read.and_then(|read| self.settings.reload(&read)) {
             Ok(Reload { settings, changed, at_start }) => {
                 if let Err(error) = Tickets::read(&settings.token_key) {
+                    return tracing::error!("the configuration stays as it is: {}", check::chain(&error));
+                }
+                if let Err(error) = check_tls(&settings) {
                     return tracing::error!("the configuration stays as it is: {}", check::chain(&error));
                 }
                 if changed.iter().any(|key| key == "log") && !self.filter.set(&settings.log) {

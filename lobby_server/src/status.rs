@@ -16,6 +16,7 @@ use crate::outcomes::Outcomes;
 use crate::run::BoundServer;
 use crate::server::{Counters, GameNumbers, Gauges, Timings};
 use crate::surroundings::Finding;
+use crate::tcp::TlsNumbers;
 
 /// Somebody who asks how the server is waits so long.
 pub(crate) const STATUS_WAIT: Duration = Duration::from_secs(1);
@@ -111,6 +112,8 @@ pub struct Status {
     pub too_long: u64,
     /// There are so many TCP connections of players whose networks block UDP.
     pub tcp_connections: usize,
+    /// This is what TLS does, for those whose networks let out nothing but port 443.
+    pub tls: TlsNumbers,
     /// This counts the log lines that the output did not take, or not in time.
     pub log_dropped: u64,
     /// Log lines left out because their kind came too often.
@@ -234,6 +237,7 @@ impl Status {
             send_errors: 0,
             too_long: 0,
             tcp_connections: 0,
+            tls: TlsNumbers::default(),
             log_dropped: 0,
             log_limited: 0,
             registry: RegistryNumbers::of_memory(),

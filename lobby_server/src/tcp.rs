@@ -1,14 +1,17 @@
-//! TCP for players whose network lets no UDP through: the same datagrams, each with its length in front.
+//! TCP for players whose network lets no UDP through: the same datagrams, each with its length in front. With TLS around it for
+//! those whose network lets out nothing but port 443.
 //!
 //! Everything is bounded: connections in all and of one address, bytes that wait in each direction, the time until
 //! a login, the time that a reader may stand still. Where places run out, the oldest connection without a login gives
 //! way, of the address that has most of them. To the core a connection is a socket of its own kind and the
 //! address of its other end.
 
+mod connection;
 mod listener;
+mod shakes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -17,10 +20,16 @@ use mio::{Interest, Registry, Token};
 use traversal_core::wire::stream::{StreamReader, StreamWriter};
 use traversal_udp::Episode;
 
+use crate::check::chain;
 use crate::config::Settings;
+use crate::key;
 use crate::limits::{Counts, Waiting};
 use crate::server::{Refusal, Refusals, Server, ServerSocketId};
+use crate::tls::{Certificate, Tls};
+use connection::Connection;
 pub(crate) use listener::Listener;
+use shakes::Shakes;
+pub use shakes::TlsNumbers;
 
 /// Tokens of connections begin here; those below are sockets, by their [`ServerSocketId`].
 const FIRST_TOKEN: usize = 1 << 16;
@@ -56,22 +65,6 @@ enum Closed {
     NotOurs,
 }
 
-struct Connection {
-    io: TcpStream,
-    listener: ServerSocketId,
-    peer: SocketAddr,
-    /// This is the address of ours that it came to.
-    asked: Option<IpAddr>,
-    reader: StreamReader,
-    writer: StreamWriter,
-    /// This says when some of what waits was last taken, or nothing waited.
-    moved: Instant,
-    /// This says when it is looked after.
-    check_at: Instant,
-    /// This says when its player must be logged in, or is looked for again.
-    login_by: Instant,
-}
-
 /// These are all TCP connections of the server, and the sockets that take them.
 pub(crate) struct Streams {
     listeners: Vec<Listener>,
@@ -96,6 +89,11 @@ pub(crate) struct Streams {
     login: Duration,
     buffer: Vec<u8>,
     refusals: Refusals,
+    /// TLS is served, with these bounds.
+    shakes: Option<Shakes>,
+    /// Handshakes wait for their share of the time, until then.
+    shaking: BTreeSet<usize>,
+    shake_at: Option<Instant>,
 }
 
 impl Streams {
@@ -107,11 +105,17 @@ impl Streams {
         registry: Registry,
         mut listeners: Vec<Listener>,
         first_id: u16,
+        certificate: Option<Certificate>,
     ) -> io::Result<Self> {
         for (index, listener) in listeners.iter_mut().enumerate() {
             let token = Token(usize::from(first_id) + index);
             registry.register(&mut listener.io, token, Interest::READABLE)?;
         }
+        let shakes = certificate.map(|certificate| {
+            let entropy = key::entropy().map_err(io::Error::other)?;
+            let key = entropy.first_chunk::<16>().copied().unwrap_or_default();
+            Ok::<_, io::Error>(Shakes::new(certificate, key, Instant::now()))
+        });
         Ok(Self {
             listeners,
             first_id,
@@ -131,13 +135,37 @@ impl Streams {
             login: Duration::from_secs(settings.tcp_login_timeout_s),
             buffer: vec![0; BUFFER],
             refusals: Refusals::default(),
+            shakes: shakes.transpose()?,
+            shaking: BTreeSet::new(),
+            shake_at: None,
         })
     }
 
-    /// Takes other limits of one address and of the time for a login.
+    /// Takes other limits of one address and of the time for a login, and a certificate that has changed.
     pub(crate) fn reconfigure(&mut self, settings: &Settings) {
         self.max_per_address = settings.max_tcp_per_address;
         self.login = Duration::from_secs(settings.tcp_login_timeout_s);
+        match (Certificate::read(settings), &mut self.shakes) {
+            (Ok(Some(certificate)), Some(shakes)) => {
+                certificate.warn();
+                tracing::info!("TLS: {}", certificate.about());
+                shakes.certificate = certificate;
+            }
+            (Ok(None), None) => {}
+            (Ok(_), _) => tracing::warn!("TLS will be switched on or off with the next start only"),
+            (Err(error), _) => tracing::error!("TLS goes on with its certificate: {}", chain(&error)),
+        }
+    }
+
+    /// Returns the certificate of TLS, where that is served.
+    pub(crate) fn certificate(&self) -> Option<&Certificate> {
+        self.shakes.as_ref().map(|shakes| &shakes.certificate)
+    }
+
+    /// Counts what was done for TLS.
+    pub(crate) fn tls(&self) -> TlsNumbers {
+        let connections = self.connections.values().filter(|connection| connection.tls.is_some()).count();
+        self.shakes.as_ref().map(|shakes| TlsNumbers { connections, ..shakes.numbers }).unwrap_or_default()
     }
 
     /// Counts the connections at present.
@@ -185,7 +213,7 @@ impl Streams {
 
     /// Returns when [`turn`](Self::turn) is due without an event.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.checks.first().map(|(at, _)| *at).into_iter().chain(self.accept_again).min()
+        self.checks.first().map(|(at, _)| *at).into_iter().chain(self.accept_again).chain(self.shake_at).min()
     }
 
     /// Accepts and reads what there is, gives it to the core, and closes what is of no use.
@@ -195,6 +223,9 @@ impl Streams {
         }
         for index in 0..self.listeners.len() {
             self.accept(now, index, server);
+        }
+        if self.shake_at.take_if(|at| *at <= now).is_some() {
+            self.readable.append(&mut self.shaking);
         }
         for token in std::mem::take(&mut self.readable) {
             match self.read(now, token, server) {
@@ -252,7 +283,7 @@ impl Streams {
         &mut self,
         now: Instant,
         listener: ServerSocketId,
-        mut io: TcpStream,
+        io: TcpStream,
         (peer, asked): (SocketAddr, Option<IpAddr>),
         server: &Server,
     ) -> io::Result<()> {
@@ -262,7 +293,15 @@ impl Streams {
             tracing::debug!("too many TCP connections: one is turned away");
             return Ok(());
         }
+        let tls = match self.tls_for(now, listener, peer.ip()) {
+            Ok(tls) => tls,
+            Err(()) => {
+                self.refusals.count(Refusal::TlsRate);
+                return Ok(());
+            }
+        };
         // A datagram waits for nothing.
+        let mut io = io;
         io.set_nodelay(true)?;
         let token = self.next_token;
         self.registry.register(&mut io, Token(token), Interest::READABLE | Interest::WRITABLE)?;
@@ -270,6 +309,7 @@ impl Streams {
         let check_at = now + self.login;
         let connection = Connection {
             io,
+            tls,
             listener,
             peer,
             asked,
@@ -289,6 +329,19 @@ impl Streams {
         self.checks.insert((check_at, token));
         self.readable.insert(token);
         Ok(())
+    }
+
+    /// Returns the TLS that is to be around a connection of this listener, if any; an error where its address begins too many.
+    fn tls_for(&mut self, now: Instant, listener: ServerSocketId, from: IpAddr) -> Result<Option<Tls>, ()> {
+        let about = self.listeners.get(usize::from(listener.0 - self.first_id));
+        if !about.is_some_and(|listener| listener.tls) {
+            return Ok(None);
+        }
+        let shakes = self.shakes.as_mut().ok_or(())?;
+        if !shakes.allow(now, from) {
+            return Err(());
+        }
+        shakes.certificate.begin().map(Some).ok_or(())
     }
 
     /// Returns whether one more connection has a place; where there is none, one without a login gives way.
@@ -316,11 +369,27 @@ impl Streams {
     fn read(&mut self, now: Instant, token: usize, server: &mut Server) -> Result<bool, Closed> {
         let Some(connection) = self.connections.get_mut(&token) else { return Ok(false) };
         for _ in 0..READS_IN_A_ROW {
-            let length = match connection.io.read(&mut self.buffer) {
+            let read = match self.shakes.as_mut().filter(|_| connection.is_handshaking()) {
+                Some(shakes) => {
+                    if let Some(at) = shakes.wait(Instant::now()) {
+                        self.shaking.insert(token);
+                        self.shake_at = Some(self.shake_at.map_or(at, |earlier| earlier.min(at)));
+                        return Ok(false);
+                    }
+                    let begin = Instant::now();
+                    let read = connection.read(&mut self.buffer);
+                    shakes.took(begin.elapsed());
+                    shakes.numbers.handshakes += u64::from(!connection.is_handshaking());
+                    read
+                }
+                None => connection.read(&mut self.buffer),
+            };
+            let length = match read {
                 Ok(0) => return Err(Closed::Ended),
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Closed::NotOurs),
                 Err(_) => return Err(Closed::Broken),
             };
             let Connection { reader, listener, asked, peer, .. } = connection;
@@ -377,20 +446,10 @@ impl Streams {
     pub(crate) fn flush(&mut self, now: Instant) {
         for token in std::mem::take(&mut self.unwritten) {
             let Some(connection) = self.connections.get_mut(&token) else { continue };
-            while !connection.writer.pending().is_empty() {
-                match connection.io.write(connection.writer.pending()) {
-                    Ok(written @ 1..) => {
-                        connection.writer.advance(written);
-                        connection.moved = now;
-                    }
-                    // The poller says when there is room again.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Ok(0) | Err(_) => {
-                        self.close(token, Closed::Broken);
-                        break;
-                    }
-                }
+            match connection.write(now) {
+                // The poller says when there is room again.
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.close(token, Closed::Broken),
+                _ => {}
             }
         }
     }
@@ -398,6 +457,11 @@ impl Streams {
     fn close(&mut self, token: usize, reason: Closed) {
         let Some(mut connection) = self.connections.remove(&token) else { return };
         tracing::debug!(?reason, "TCP connection closed");
+        if let Some(shakes) = self.shakes.as_mut().filter(|_| connection.is_handshaking()) {
+            shakes.numbers.failed += 1;
+        }
+        connection.say_end();
+        self.shaking.remove(&token);
         let _ = self.registry.deregister(&mut connection.io);
         let key = (connection.listener, connection.peer);
         if self.by_peer.get(&key) == Some(&token) {

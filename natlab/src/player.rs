@@ -11,7 +11,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::{
     Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, PortMappingState,
-    RequestFailure, RequestKind, Said, Seat, SocketId, StreamState,
+    RequestFailure, RequestKind, Said, Seat, SocketId, StreamBy, StreamState, TLS_PORT,
 };
 
 use crate::world::{Node, NodeOutput};
@@ -351,7 +351,11 @@ impl Node for Player {
             },
             Output::OpenSocket { socket, v6 } => NodeOutput::Open { socket: socket.0, v6 },
             Output::CloseSocket { socket } => NodeOutput::Close { socket: socket.0 },
-            Output::OpenStream { to } => NodeOutput::Connect { socket: SocketId::STREAM.0, to },
+            // Nobody serves TLS here: such a connection is refused.
+            Output::OpenStream { to, by } => {
+                let to = if by == StreamBy::Tls { SocketAddr::new(to.ip(), TLS_PORT) } else { to };
+                NodeOutput::Connect { socket: SocketId::STREAM.0, to }
+            }
             Output::CloseStream => NodeOutput::Disconnect,
             _ => return self.poll_output(),
         })

@@ -104,6 +104,9 @@ pub struct TraversalConfig {
     /// at the worst. It is also the tick that [`ConnectionConfig::available_bytes_per_tick`] counts by. It is
     /// for [`Transport::Sealed`].
     pub renet_send_period: Duration,
+    /// The lobby server serves TLS at this port (default 443), where a network lets out neither UDP nor TCP to its own port.
+    /// With [`AgentConfig::tcp`] switched off it is not tried.
+    pub tls_port: u16,
     /// This is how the names of lobby servers are resolved; by default by the operating system.
     pub resolver: Arc<dyn Resolve>,
     /// The resolver may take this long before the lobby counts as unresolvable (default 3.5 s: twice the 1.5 s a stub
@@ -151,6 +154,7 @@ impl Default for TraversalConfig {
             transport: Transport::default(),
             renet: ConnectionConfig::default(),
             renet_send_period: Duration::ZERO,
+            tls_port: traversal_core::TLS_PORT,
             resolver: Arc::new(SystemResolver),
             resolve_timeout: Duration::from_millis(3500),
             interfaces: Interfaces::default(),

@@ -156,6 +156,14 @@ impl Names {
         self.targets.get(*self.owners.get(&address)?).map(ToString::to_string)
     }
 
+    /// Returns the name of the machine that this address is one of, where the game names one.
+    pub(crate) fn host_at(&self, address: SocketAddr) -> Option<String> {
+        match self.targets.get(*self.owners.get(&address)?)? {
+            Target::Name { host, .. } => Some(host.to_lowercase()),
+            Target::Literal(_) => None,
+        }
+    }
+
     /// Returns the servers that these addresses belong to, as the game names them.
     pub(crate) fn servers(&self, addresses: &[SocketAddr]) -> BTreeMap<String, Vec<SocketAddr>> {
         let mut servers: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();

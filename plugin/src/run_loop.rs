@@ -30,7 +30,7 @@ use crate::protocol::{Report, Request, Shared};
 use crate::queue::GameDatagram;
 use crate::resolve::Names;
 use crate::sockets::{self, Socket, WAKE, token};
-use crate::stream::Stream;
+use crate::stream::Race;
 #[cfg(feature = "port_mapping")]
 pub(crate) use router::Router;
 use watch::{AppWatch, Look};
@@ -80,7 +80,10 @@ pub(crate) struct RunLoop {
     /// This is the last socket that got something to send, and how often that was another one than before.
     last: (SocketId, u64),
     /// This leads to the lobby server, where UDP does not get through.
-    stream: Option<Stream>,
+    stream: Option<Race>,
+    /// The last stream that came about was one of TLS.
+    tls_first: bool,
+    tls_port: u16,
     socket_buffer: usize,
     shared: Shared,
     requests: Receiver<Request>,
@@ -138,6 +141,8 @@ impl RunLoop {
             refused_sockets: Episode::default(),
             last: (SocketId::MAIN, 0),
             stream: None,
+            tls_first: false,
+            tls_port: config.tls_port,
             socket_buffer: config.socket_buffer,
             shared,
             requests,
@@ -202,14 +207,10 @@ impl RunLoop {
                 return;
             }
             for event in ready.iter().filter(|event| event.token() != WAKE) {
-                let id = u32::try_from(event.token().0).map(SocketId);
-                if id == Ok(SocketId::STREAM)
-                    && let Some(stream) = &mut self.stream
-                {
-                    stream.readable |= event.is_readable() || event.is_error() || event.is_read_closed();
-                    stream.writable |= event.is_writable();
+                if self.stream.as_mut().is_some_and(|stream| stream.handle_event(event)) {
                     continue;
                 }
+                let id = u32::try_from(event.token().0).map(SocketId);
                 if let Some(socket) = id.ok().and_then(|id| self.sockets.get_mut(&id)) {
                     if event.is_readable() || event.is_error() {
                         socket.set_readable();
@@ -225,14 +226,15 @@ impl RunLoop {
     /// Returns how long the thread may sleep; none: until something comes.
     fn wait(&self, now: Instant) -> Option<Duration> {
         // Nothing is read before it is open.
-        let stream = self.stream.as_ref().is_some_and(|stream| stream.readable && stream.is_open());
+        let stream = self.stream.as_ref().is_some_and(Race::is_readable);
         let reading = self.sockets.values().filter_map(|socket| socket.poll_timeout(now)).min();
         if stream || reading.is_some_and(|at| at <= now) {
             return Some(Duration::ZERO);
         }
         let watched = self.in_room || !self.connections.is_empty();
         let stall = self.app.stalls_at().filter(|_| watched);
-        let due = [self.agent.poll_timeout(), self.names.timeout(), stall, reading];
+        let race = self.stream.as_ref().and_then(Race::poll_timeout);
+        let due = [self.agent.poll_timeout(), self.names.timeout(), stall, reading, race];
         let due = due.into_iter().flatten().min();
         due.map(|due| due.saturating_duration_since(now).max(self.guard.least_wait()))
     }

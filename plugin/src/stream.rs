@@ -1,5 +1,13 @@
-//! The TCP stream to the lobby server, where UDP does not get through: the same datagrams, each with its length in
-//! front.
+//! The stream to the lobby server, where UDP does not get through: the same datagrams, each with its length in front. It is a
+//! connection of TCP, with TLS around it where the network lets nothing else out; `race` tries the two.
+
+#[cfg(feature = "tls")]
+mod provider;
+mod race;
+#[cfg(test)]
+mod tests;
+#[cfg_attr(not(feature = "tls"), path = "stream/no_tls.rs")]
+mod tls;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +17,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use traversal_core::wire::stream::{STREAM_BACKLOG, StreamReader, StreamWriter};
 
 use crate::state::{Counters, count};
+pub(crate) use race::{Race, Way};
+use tls::Tls;
 
 /// One system call takes at most this many bytes.
 const BUFFER: usize = 16 * 1024;
@@ -21,7 +31,7 @@ const IN_PROGRESS: i32 = 36; // The BSDs' and Apple's; Windows says `WouldBlock`
 /// One connection, being made or made.
 pub(crate) struct Stream {
     io: TcpStream,
-    to: SocketAddr,
+    tls: Option<Tls>,
     open: bool,
     reader: StreamReader,
     writer: StreamWriter,
@@ -33,7 +43,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Begins to connect, from this address unless it is unspecified.
-    pub(crate) fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Self> {
+    pub(crate) fn connect(to: SocketAddr, from: Option<IpAddr>, tls: Option<Tls>) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -52,17 +62,13 @@ impl Stream {
         }
         Ok(Self {
             io: TcpStream::from_std(socket.into()),
-            to,
+            tls,
             open: false,
             reader: StreamReader::default(),
             writer: StreamWriter::default(),
             readable: false,
             writable: false,
         })
-    }
-
-    pub(crate) fn to(&self) -> SocketAddr {
-        self.to
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -85,12 +91,27 @@ impl Stream {
             return Err(error);
         }
         match self.io.peer_addr() {
-            Ok(_) => {
-                self.open = true;
-                Ok(true)
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        if let Some(tls) = &mut self.tls {
+            match tls.shake(&mut self.io) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
+            // It may have come with the end of the handshake.
+            self.readable = true;
+        }
+        self.open = true;
+        Ok(true)
+    }
+
+    /// Says to the other end that this is the end, where the protocol has a word for it.
+    pub(crate) fn close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut self.io);
         }
     }
 
@@ -105,7 +126,8 @@ impl Stream {
 
     /// Returns whether something waits, and there may be room for it.
     pub(crate) fn has_queue(&self) -> bool {
-        self.open && self.writable && !self.writer.pending().is_empty()
+        let within = self.tls.as_ref().is_some_and(Tls::wants_write);
+        self.open && self.writable && (within || !self.writer.pending().is_empty())
     }
 
     /// Writes what is in line, as far as there is room.
@@ -115,7 +137,17 @@ impl Stream {
     pub(crate) fn flush(&mut self, counters: &Counters) -> io::Result<()> {
         while self.has_queue() {
             count(&counters.send_calls, 1);
-            match self.io.write(self.writer.pending()) {
+            let pending = self.writer.pending();
+            let written = match &mut self.tls {
+                // What is left within it goes out alone.
+                Some(tls) if pending.is_empty() => match tls.flush(&mut self.io) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => Err(error),
+                },
+                Some(tls) => tls.write(&mut self.io, pending),
+                None => self.io.write(pending),
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => self.writer.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
@@ -134,7 +166,11 @@ impl Stream {
     pub(crate) fn receive(&mut self, datagrams: &mut Vec<Vec<u8>>, counters: &Counters) -> io::Result<()> {
         count(&counters.receive_calls, 1);
         let mut buffer = [0; BUFFER];
-        match self.io.read(&mut buffer) {
+        let read = match &mut self.tls {
+            Some(tls) => tls.read(&mut self.io, &mut buffer),
+            None => self.io.read(&mut buffer),
+        };
+        match read {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(length) => self
                 .reader
@@ -146,87 +182,6 @@ impl Stream {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    fn until<T>(mut done: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
-            match done() {
-                Some(value) => return value,
-                None => assert!(Instant::now() < deadline, "in time"),
-            }
-        }
-    }
-
-    fn connected() -> (Stream, std::net::TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let to = listener.local_addr().unwrap();
-        let mut stream = Stream::connect(to, Some("127.0.0.1".parse().unwrap())).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        until(|| stream.finish_connect().unwrap().then_some(()));
-        (stream, server)
-    }
-
-    #[test]
-    fn datagrams_go_both_ways() {
-        let (mut stream, mut server) = connected();
-        let counters = Counters::default();
-        stream.writable = true;
-        stream.push(&[7; 300], &counters);
-        stream.flush(&counters).unwrap();
-        let mut got = [0; 302];
-        server.read_exact(&mut got).unwrap();
-        assert_eq!((&got[..2], &got[2..]), ([1u8, 44].as_slice(), [7u8; 300].as_slice()));
-        server.write_all(&[0, 2, 8, 9, 0, 1]).unwrap();
-        server.write_all(&[5]).unwrap();
-        let mut datagrams = Vec::new();
-        until(|| {
-            stream.receive(&mut datagrams, &counters).unwrap();
-            (datagrams.len() == 2).then_some(())
-        });
-        assert_eq!(datagrams, [vec![8, 9], vec![5]]);
-        drop(server);
-        let error = until(|| stream.receive(&mut datagrams, &counters).err());
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-    }
-
-    #[test]
-    fn a_server_that_takes_nothing_costs_bounded_memory() {
-        let (mut stream, server) = connected();
-        let counters = Counters::default();
-        stream.writable = true;
-        for _ in 0..20_000 {
-            stream.push(&[7; 1200], &counters);
-            stream.flush(&counters).unwrap();
-            // As if the poller had said so.
-            stream.writable = true;
-        }
-        assert!(counters.outgoing_dropped.into_inner() > 0);
-        drop(server);
-    }
-
-    #[test]
-    fn garbage_and_refusal_are_errors() {
-        let (mut stream, mut server) = connected();
-        server.write_all(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
-        let (counters, mut datagrams) = (Counters::default(), Vec::new());
-        until(|| stream.receive(&mut datagrams, &counters).err());
-        assert!(datagrams.is_empty());
-
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let to = listener.local_addr().unwrap();
-        drop(listener);
-        if let Ok(mut refused) = Stream::connect(to, None) {
-            until(|| refused.finish_connect().err());
         }
     }
 }

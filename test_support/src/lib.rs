@@ -4,6 +4,7 @@
 //! them needs stands beside its tests.
 #![allow(clippy::unwrap_used, reason = "all of this runs in tests, which may panic")]
 
+pub mod certificates;
 pub mod crowd;
 pub mod display;
 #[cfg(feature = "game")]

@@ -43,6 +43,16 @@ pub enum StreamState {
     Closed,
 }
 
+/// This says how a stream is to be had, see [`Output::OpenStream`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamBy {
+    /// By TCP to the server's port; where that does not come about soon, by TLS beside it. The first that stands is the
+    /// stream, and the other one is given up.
+    TcpOrTls,
+    /// By TLS alone: TCP came about before, and brought nothing.
+    Tls,
+}
+
 /// This is what the game wants.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -188,9 +198,15 @@ pub enum Output {
     /// [`Agent::handle_stream`](crate::Agent::handle_stream). What is transmitted from [`SocketId::STREAM`] goes
     /// over it, each datagram framed by [`wire::stream`](crate::wire::stream), and what comes in so is given to
     /// [`Agent::handle_datagram`](crate::Agent::handle_datagram) as from this address.
+    ///
+    /// Some networks let out nothing but TLS to port 443: there the stream is one of TLS, to [`TLS_PORT`](crate::TLS_PORT) at
+    /// the same IP address, and everything else stays as it is. Any certificate will do, since it is not TLS that the
+    /// session's secrecy comes from, but what is sealed inside. A driver without TLS counts it as closed.
     OpenStream {
         /// The lobby server has this address.
         to: SocketAddr,
+        /// This says by which protocols it is tried.
+        by: StreamBy,
     },
     /// Close the stream, after what waits to be sent. No more is to be heard of it.
     CloseStream,

@@ -85,7 +85,7 @@ pub use address::{is_local, is_sendable};
 pub use agent::{
     Agent, Command, Countdown, DisconnectReason, Event, IntoSocketError, KnownServer, LinkQuality,
     LobbyError, LobbyState, MemberDiff, Output, PathInfo, PathKind, ReleasedSocket, RequestFailure,
-    RequestKind, Said, SocketId, StreamState, Transmit,
+    RequestKind, Said, SocketId, StreamBy, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};
@@ -96,3 +96,4 @@ pub use seat::Seat;
 pub use secret::Secret;
 pub use wake::WakeGuard;
 pub use wire::handshake::Identity;
+pub use wire::stream::TLS_PORT;

@@ -361,7 +361,7 @@ impl ServerLink {
         }
         match (&mut self.state, state) {
             (State::Shaking(shaking), StreamState::Open) => {
-                shaking.stream_open(env, to);
+                shaking.stream_open(env, to, self.stream.age(env.now));
                 shaking.handle_timeout(env, &self.targets, &mut self.stream, &mut self.contacted);
             }
             (State::Shaking(shaking), StreamState::Closed) => shaking.stream_closed(env.now),

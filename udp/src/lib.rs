@@ -13,7 +13,8 @@
 //!
 //! An [`Alarm`] wakes the poll in time where the system's own timeouts come late (Windows).
 //!
-//! What is to be told of all that is told once for each [`Episode`].
+//! What is to be told of all that is told once for each [`Episode`]. With the feature `tls` there is TLS for the two ends of a
+//! stream, over a connection that does not block.
 //!
 //! The methods of mio's and quinn-udp's sockets that do I/O are forbidden elsewhere (`clippy.toml`).
 
@@ -28,6 +29,8 @@ mod outgoing;
 pub mod private;
 mod queues;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use alarm::Alarm;
 pub use buffer::{Buffer, Datagram};
@@ -36,3 +39,5 @@ pub use health::Health;
 pub use outgoing::{Origin, Outgoing, Sent, is_too_long};
 pub use queues::{KernelQueue, kernel_queues};
 pub use socket::{Mended, Received, Socket, in_use};
+#[cfg(feature = "tls")]
+pub use tls::Tls;

@@ -143,9 +143,12 @@ pub(crate) struct Common {
     /// No IPv6
     #[arg(long)]
     pub(crate) no_ipv6: bool,
-    /// No TCP to the lobby server where UDP is blocked
+    /// No TCP to the lobby server where UDP is blocked, and no TLS
     #[arg(long)]
     pub(crate) no_tcp: bool,
+    /// The lobby server's port of TLS, which is tried where neither UDP nor TCP gets out to its own port
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    pub(crate) tls_port: u16,
     /// Ask no router to forward a port
     #[arg(long)]
     pub(crate) no_port_mapping: bool,

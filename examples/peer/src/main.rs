@@ -107,6 +107,7 @@ fn config(common: &Common, game: Option<&Game>, (stock, manual): (bool, NatFacts
         name: common.name.clone(),
         bind: common.bind,
         ipv6: !common.no_ipv6,
+        tls_port: common.tls_port,
         identity: common.identity.clone().map_or(IdentitySource::Ephemeral, IdentitySource::File),
         transport: if stock { Transport::Manual } else { Transport::Sealed },
         ..TraversalConfig::default()

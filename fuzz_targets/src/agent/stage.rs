@@ -268,7 +268,7 @@ impl Stage {
                     assert!(was_open, "{socket:?} is closed and is not open: {:?}", self.gone.get(&socket));
                     self.gone.insert(socket, "closed");
                 }
-                Output::OpenStream { to } => {
+                Output::OpenStream { to, .. } => {
                     assert!(is_sendable(to));
                     self.stream = true;
                 }

@@ -33,6 +33,8 @@ const RELOADS: &[&str] = &[
     "same_nat_mask_v6",
     "stun",
     "tcp_login_timeout_s",
+    "tls_cert",
+    "tls_key",
     "token",
     "token_key",
 ];
@@ -49,7 +51,7 @@ pub struct Reload {
 }
 
 /// An operator does not see or set these by [`Settings::with`]: a secret, files of the server's machine, and what is the log's own.
-const APART: [&str; 3] = ["token", "token_key", "log"];
+const APART: [&str; 5] = ["token", "token_key", "log", "tls_cert", "tls_key"];
 
 impl Settings {
     /// Returns the settings that an operator may change while the server runs.

@@ -247,12 +247,39 @@ fn second_port(settings: &Settings) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// TLS wants both files, and is TCP.
+fn tls(settings: &Settings) -> Result<(), ConfigError> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (None, None) => return Ok(()),
+        (Some(_), Some(_)) => {}
+        (Some(_), None) => return Err(wrong("tls_cert: give its key too, with tls_key".into())),
+        (None, Some(_)) => return Err(wrong("tls_key: give the certificate too, with tls_cert".into())),
+    }
+    if settings.no_tcp {
+        return Err(wrong(
+            "tls_cert: TLS is TCP, and no_tcp says that there is none; leave one of them out".into(),
+        ));
+    }
+    let taken = settings
+        .addresses()
+        .into_iter()
+        .find(|(bind, _)| bind.port() != 0 && bind.port() == settings.tls_port);
+    match taken {
+        Some((bind, _)) => Err(wrong(format!(
+            "tls_port {}: {bind} serves TCP without TLS already; choose another port",
+            settings.tls_port
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Checks every setting.
 pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     numbers(settings)?;
     texts(settings)?;
     addresses(settings)?;
-    registry(settings)
+    registry(settings)?;
+    tls(settings)
 }
 
 #[cfg(test)]
@@ -270,7 +297,11 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 39] = [
+        let cases: [(Change, &str); 43] = [
+            (|s| s.tls_cert = Some("c".into()), "tls_key"),
+            (|s| s.tls_key = Some("k".into()), "tls_cert"),
+            (|s| (s.tls_cert, s.tls_key, s.no_tcp) = (Some("c".into()), Some("k".into()), true), "no_tcp"),
+            (|s| (s.tls_cert, s.tls_key, s.tls_port) = (Some("c".into()), Some("k".into()), 3478), "3478"),
             (|s| s.neighbour = Some("https://x".into()), "HOST:PORT"),
             (|s| s.neighbour = Some("x:65534".into()), "neighbour_link"),
             (|s| s.neighbour_link = Some("x:3480".into()), "give neighbour too"),
@@ -339,8 +370,10 @@ mod tests {
         assert!(numbers.len() >= 12, "{numbers:?}");
         for key in numbers {
             for value in [0, i64::MAX] {
-                // Not to wait, and to have no budget, are choices.
-                if value == 0 && (key == "drain_s" || key.starts_with("relay_gigabytes_per_")) {
+                // Not to wait, to have no budget, and any free port are choices.
+                if value == 0
+                    && (key == "drain_s" || key == "tls_port" || key.starts_with("relay_gigabytes_per_"))
+                {
                     continue;
                 }
                 let settings = figment::Figment::from(Serialized::defaults(Settings::default()))

@@ -9,8 +9,8 @@ use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
-use traversal_core::Secret;
 use traversal_core::address::canonical;
+use traversal_core::{Secret, TLS_PORT};
 
 use super::rules;
 use super::sources::{Environment, nearest, one_or_many, secret, secret_text};
@@ -95,6 +95,13 @@ pub struct Settings {
     pub stun: bool,
     /// This says whether no TCP is served: players whose networks block UDP cannot log in then.
     pub no_tcp: bool,
+    /// The certificate of TLS is in this file, with those that it is signed by, in PEM; `tls_key` has its key. Unset, the
+    /// default: no TLS is served, and players whose networks let out nothing but port 443 cannot log in.
+    pub tls_cert: Option<PathBuf>,
+    /// The secret key of `tls_cert` is in this file, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// TLS is served at this port of each first address (default 443; 0: any free one, for tests). Players try 443.
+    pub tls_port: u16,
     /// So many thousands of bytes of buffer are asked of the system for each UDP socket and direction (default 8,192). What
     /// comes while the server is busy waits there: 8 MB hold some 10,000 small datagrams, what 100,000 a second bring in a
     /// tenth of a second. They take memory only while something waits.
@@ -166,6 +173,9 @@ impl Default for Settings {
             relay_lifetime_s: core.relay_lifetime.as_secs(),
             stun: core.stun,
             no_tcp: false,
+            tls_cert: None,
+            tls_key: None,
+            tls_port: TLS_PORT,
             socket_buffer_kilobytes: 8192,
             max_tcp: 2000,
             max_tcp_per_address: 128,

@@ -151,6 +151,8 @@ impl Metrics {
         out.gauge("lobby_relays", "Matches that may use the relay.", gauges.relays as u64)?;
         let help = "TCP connections, of players whose networks block UDP.";
         out.gauge("lobby_tcp_connections", help, status.tcp_connections as u64)?;
+        let help = "TLS connections, of players whose networks let out nothing but port 443; part of the TCP connections.";
+        out.gauge("lobby_tls_connections", help, status.tls.connections as u64)?;
         let help = "Bytes that wait for slow readers of TCP connections.";
         out.gauge("lobby_tcp_queue_bytes", help, status.tcp_waiting as u64)?;
         out.gauge("lobby_ready", "1: the server takes new players.", u64::from(status.takes_players))?;
@@ -190,6 +192,14 @@ impl Metrics {
         put("lobby_pushes_dropped", help, counters.pushes_dropped)?;
         put("lobby_logins", "Logins accepted.", counters.logins)?;
         put("lobby_logins_refused", "Logins refused.", counters.logins_refused)?;
+        put("lobby_tls_handshakes", "Handshakes of TLS that were done.", status.tls.handshakes)?;
+        let help = "Connections that ended within their handshake of TLS, or brought something else.";
+        put("lobby_tls_failed", help, status.tls.failed)?;
+        let help =
+            "Times that a handshake of TLS waited, because all together took their share of the processor.";
+        put("lobby_tls_waited", help, status.tls.waited)?;
+        let help = "Milliseconds of processor that handshakes of TLS have taken.";
+        put("lobby_tls_milliseconds", help, status.tls.time.as_millis() as u64)?;
         put("lobby_timeouts", "Sessions ended by silence.", counters.timeouts)?;
         put("lobby_requests", "Requests of players.", counters.requests)?;
         put("lobby_requests_failed", "Requests answered with an error.", counters.requests_failed)?;

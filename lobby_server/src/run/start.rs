@@ -29,6 +29,7 @@ use crate::server::{Server, ServerSocketId};
 use crate::status::Handle;
 use crate::tcp::Streams;
 use crate::tickets::{Tickets, TokenKeyError};
+use crate::tls::{Certificate, TlsError};
 use crate::tokens::{Checkers, TokenCheck, TokenLogin};
 use crate::turns::Turns;
 use crate::udp::Bound;
@@ -57,6 +58,9 @@ pub enum StartError {
     /// A key of the game's login service cannot be used.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
+    /// The certificate or the key of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is no key, or no randomness for the seed.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -194,6 +198,7 @@ impl LobbyServer {
         };
         let seed = key::entropy()?;
         let own_check = token_check(&self.settings)?;
+        let certificate = Certificate::read(&self.settings)?;
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
         let now_s = since.map_or(0, |since| since.as_secs());
         let bans = self.bans_file.as_ref().map(|file| file.read(now_s)).transpose()?;
@@ -221,13 +226,18 @@ impl LobbyServer {
             admin.map(|path| Admin::start(path, handle.clone(), self.bans_file.clone())).transpose()?;
         let about = sockets.iter().map(|bound| bound.about);
         let about = about.chain(listeners.iter().map(|listener| listener.about)).collect();
-        let tcp = listeners.iter().map(|listener| listener.about.local).collect();
+        let local = |tls: bool| {
+            let of_kind = listeners.iter().filter(|listener| listener.tls == tls);
+            of_kind.map(|listener| listener.local).collect::<Vec<_>>()
+        };
+        let tcp = (local(false), local(true));
         let streams = Streams::new(
             &self.settings,
             files::tcp_places(&self.settings),
             poll.registry().try_clone()?,
             listeners,
             u16::try_from(sockets.len()).unwrap_or(u16::MAX),
+            certificate,
         )?;
         let registry = cluster::address(&self.settings.registry)?;
         let node = if registry.is_some() { cluster::draw_node()? } else { 0 };

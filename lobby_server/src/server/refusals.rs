@@ -110,6 +110,8 @@ refusals! {
     TcpFull = ("tcp", "full"),
     /// A TCP connection: its address has `max_tcp_per_address`.
     TcpOfAddress = ("tcp", "address-full"),
+    /// A connection of TLS: its address begins more of them than it may.
+    TlsRate = ("tls", "rate"),
 }
 
 impl Refusal {

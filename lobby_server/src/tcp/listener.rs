@@ -1,6 +1,7 @@
 //! A socket that takes TCP connections.
 
 use std::io;
+use std::net::SocketAddr;
 
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -15,7 +16,13 @@ const LISTEN_BACKLOG: i32 = 256;
 /// This is a socket that takes connections.
 pub(crate) struct Listener {
     pub(super) io: TcpListener,
+    /// It is bound to this address.
+    pub(crate) local: SocketAddr,
+    /// This is what the core knows of it. Where it takes TLS, that is what is told of the UDP socket beside it: players know the
+    /// server by one address, whichever way they come.
     pub(crate) about: ServerSocket,
+    /// It takes TLS.
+    pub(crate) tls: bool,
     /// There may be more to accept.
     pub(super) ready: bool,
 }
@@ -23,7 +30,15 @@ pub(crate) struct Listener {
 impl Listener {
     /// Opens a listener at the same address as a UDP socket.
     pub(crate) fn open(beside: &ServerSocket) -> Result<Self, BindError> {
-        let address = beside.local;
+        Self::open_at(beside, beside.local, Transport::Tcp)
+    }
+
+    /// Opens a listener for TLS at another port of the same address.
+    pub(crate) fn open_tls(beside: &ServerSocket, port: u16) -> Result<Self, BindError> {
+        Self::open_at(beside, SocketAddr::new(beside.local.ip(), port), Transport::Tls)
+    }
+
+    fn open_at(beside: &ServerSocket, address: SocketAddr, protocol: Transport) -> Result<Self, BindError> {
         let attempt = || -> io::Result<TcpListener> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             if address.is_ipv6() {
@@ -40,8 +55,14 @@ impl Listener {
             Ok(TcpListener::from_std(socket.into()))
         };
         match attempt() {
-            Ok(io) => Ok(Self { io, about: ServerSocket { stream: true, ..*beside }, ready: true }),
-            Err(source) => Err(BindError { address, protocol: Transport::Tcp, source }),
+            Ok(io) => Ok(Self {
+                local: io.local_addr().unwrap_or(address),
+                io,
+                about: ServerSocket { stream: true, ..*beside },
+                tls: protocol == Transport::Tls,
+                ready: true,
+            }),
+            Err(source) => Err(BindError { address, protocol, source }),
         }
     }
 }

@@ -58,14 +58,17 @@ impl RunLoop {
     /// Looks after the stream to the lobby server: finishes connecting, reads what came, notices its end.
     pub(super) fn receive_from_stream(&mut self) {
         let now = Instant::now();
-        let Some(stream) = &mut self.stream else { return };
+        let Some(race) = &mut self.stream else { return };
         let mut datagrams = Vec::new();
-        let mut result = stream.finish_connect();
-        let (to, opened) = (stream.to(), matches!(result, Ok(true)));
+        let mut result = race.turn(now, self.poll.registry());
+        let (to, opened) = (race.to(), matches!(result, Ok(true)));
+        if opened {
+            self.tls_first = race.is_tls();
+        }
         for _ in 0..RECEIVE_CALLS {
-            if result.is_err() || !stream.is_open() || !stream.readable {
+            let Some(stream) = race.stream().filter(|stream| result.is_ok() && stream.readable) else {
                 break;
-            }
+            };
             result = stream.receive(&mut datagrams, &self.shared.counters).map(|()| false);
         }
         if opened {

@@ -9,7 +9,7 @@ use crossbeam_channel::TrySendError;
 use mio::Interest;
 use traversal_core::id::PlayerId;
 use traversal_core::{
-    DisconnectReason, Event, LobbyError, LobbyState, Output, SocketId, StreamState, Transmit,
+    DisconnectReason, Event, LobbyError, LobbyState, Output, SocketId, StreamBy, StreamState, Transmit,
 };
 
 use super::{Connection, MAX_EVENTS, RunLoop};
@@ -20,7 +20,7 @@ use crate::protocol::Report;
 use crate::queue::GameDatagram;
 use crate::sockets::{Socket, token};
 use crate::state::count;
-use crate::stream::Stream;
+use crate::stream::{Race, Way};
 
 /// Times in a row that something shorter is sent for what the system refuses; the rest waits for the next round.
 const REFUSALS: usize = 16;
@@ -41,10 +41,12 @@ impl RunLoop {
 
     fn output(&mut self, now: Instant, output: Output) {
         match output {
-            Output::Transmit(transmit) if transmit.socket == SocketId::STREAM => match &mut self.stream {
-                Some(stream) => stream.push(&transmit.payload, &self.shared.counters),
-                None => count(&self.shared.counters.send_errors, 1),
-            },
+            Output::Transmit(transmit) if transmit.socket == SocketId::STREAM => {
+                match self.stream.as_mut().and_then(Race::stream) {
+                    Some(stream) => stream.push(&transmit.payload, &self.shared.counters),
+                    None => count(&self.shared.counters.send_errors, 1),
+                }
+            }
             Output::Transmit(transmit) => self.transmit(now, transmit),
             Output::OpenSocket { socket, v6 } => {
                 let local = self.open(socket, v6);
@@ -61,9 +63,9 @@ impl RunLoop {
                     self.deregister(&mut socket);
                 }
             }
-            Output::OpenStream { to } => {
+            Output::OpenStream { to, by } => {
                 self.close_stream();
-                if let Err(error) = self.open_stream(to) {
+                if let Err(error) = self.open_stream(now, to, by) {
                     self.stream_broke(now, to, &error);
                 }
             }
@@ -110,25 +112,23 @@ impl RunLoop {
         self.add_socket(id, socket)
     }
 
-    fn open_stream(&mut self, to: SocketAddr) -> io::Result<()> {
+    fn open_stream(&mut self, now: Instant, to: SocketAddr, by: StreamBy) -> io::Result<()> {
         let beside = if to.is_ipv6() { SocketId::MAIN_V6 } else { SocketId::MAIN };
         let from = self.sockets.get(&beside).map(|main| main.local().ip());
-        let mut stream = Stream::connect(to, from)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(stream.source(), token(SocketId::STREAM), interest)?;
-        self.stream = Some(stream);
+        let way = Way { to, tls_port: self.tls_port, host: self.names.host_at(to), from };
+        self.stream = Some(Race::begin(now, self.poll.registry(), way, by, self.tls_first)?);
         Ok(())
     }
 
     /// Closes the stream after what waits to be sent, as far as the system takes it at once.
     fn close_stream(&mut self) {
-        let Some(mut stream) = self.stream.take() else { return };
-        if let Err(error) = stream.flush(&self.shared.counters) {
-            bevy_log::debug!("the TCP connection to the lobby server broke: {error}");
+        let Some(mut race) = self.stream.take() else { return };
+        if let Some(stream) = race.stream()
+            && let Err(error) = stream.flush(&self.shared.counters)
+        {
+            bevy_log::debug!("the connection to the lobby server broke: {error}");
         }
-        if let Err(error) = self.poll.registry().deregister(stream.source()) {
-            bevy_log::debug!("cannot deregister a socket: {error}");
-        }
+        race.close(self.poll.registry());
     }
 
     /// The stream to this address cannot be had, or not any longer.
@@ -137,7 +137,7 @@ impl RunLoop {
         if self.stream.as_ref().is_some_and(|stream| stream.to() != to) {
             return;
         }
-        bevy_log::debug!("no TCP connection to the lobby server: {error}");
+        bevy_log::debug!("no TCP or TLS connection to the lobby server: {error}");
         self.close_stream();
         self.agent.handle_stream(now, StreamState::Closed);
         self.drain(now);
@@ -235,10 +235,11 @@ impl RunLoop {
             count(&self.shared.counters.game_received, batch.len() as u64);
             self.shared.incoming.push(batch, &self.shared.counters.incoming_dropped);
         }
-        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.has_queue())
+        if let Some(race) = &mut self.stream
+            && let Some(stream) = race.stream().filter(|stream| stream.has_queue())
             && let Err(error) = stream.flush(&self.shared.counters)
         {
-            let to = stream.to();
+            let to = race.to();
             self.stream_broke(Instant::now(), to, &error);
         }
         self.flush_sockets();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::family::OtherFamily;
 use super::stream::Stream;
 use crate::Identity;
-use crate::api::{LobbyState, SocketId};
+use crate::api::{LobbyState, SocketId, StreamBy};
 use crate::env::{Env, Families};
 use crate::id::MatchId;
 use crate::timer::{due, earliest};
@@ -330,7 +330,7 @@ impl Online {
             self.check_now(env.now);
         }
         if due(self.stream_at.take_if(|at| *at <= env.now), env.now) {
-            stream.connect(env, self.server);
+            stream.connect(env, self.server, StreamBy::TcpOrTls);
         }
         if let Some(other) = &mut self.other {
             other.handle_timeout(env, &mut self.session);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::contacted::Contacted;
 use super::stream::Stream;
 use crate::Identity;
-use crate::api::{LobbyError, SocketId};
+use crate::api::{LobbyError, SocketId, StreamBy};
 use crate::env::Env;
 use crate::rtt::RttEstimate;
 use crate::timer::{due, earliest};
@@ -39,6 +39,11 @@ const STREAM_TRY: Duration = Duration::from_millis(1500);
 const STREAM_LONE_TRY: Duration = Duration::from_secs(6);
 /// The longest of these tries.
 const STREAM_LONGEST_TRY: Duration = Duration::from_secs(24);
+/// A connection of TCP that was made, and whose other end says nothing for so long, is given up for one of TLS, once in a
+/// login: there are networks that answer every connection themselves, and pass on what they know. Or for so many times what
+/// the connection took.
+const STREAM_SILENT: Duration = Duration::from_millis(1500);
+const STREAM_SILENT_TRIPS: u32 = 3;
 /// Nothing gets lost on a stream, but the server may have been too busy.
 const STREAM_RETRY: Duration = Duration::from_secs(1);
 /// A server that has sent a cookie is waited for until so many answers are overdue: that of the init, and of two
@@ -63,6 +68,10 @@ pub(super) struct Shaking {
     /// This says when the stream is tried, or tried to the next address; `None`: never.
     stream_at: Option<Instant>,
     stream_tries: usize,
+    /// This says when a stream that is open and silent is given up for TLS.
+    silent_at: Option<Instant>,
+    /// That was done.
+    silent_once: bool,
 }
 
 /// These are the handshakes of one protocol: one for each address of the server, so that what somebody says in the name
@@ -205,6 +214,8 @@ impl Shaking {
             stream: None,
             stream_at: env.config.tcp.then(|| env.now + wait),
             stream_tries: 0,
+            silent_at: None,
+            silent_once: false,
         }
     }
 
@@ -262,8 +273,15 @@ impl Shaking {
                 env.transmit_main(to, datagram);
             }
         }
+        if due(self.silent_at.take_if(|at| *at <= env.now), env.now)
+            && let Some(to) = stream.to()
+        {
+            (self.stream, self.silent_once) = (None, true);
+            self.stream_at = Some(env.now + STREAM_LONE_TRY);
+            stream.connect(env, to, StreamBy::Tls);
+        }
         if due(self.stream_at, env.now) {
-            stream.connect(env, servers[self.stream_tries % servers.len()]);
+            stream.connect(env, servers[self.stream_tries % servers.len()], StreamBy::TcpOrTls);
             let round = (self.stream_tries / servers.len()) as u32;
             let first = if servers.len() == 1 { STREAM_LONE_TRY } else { STREAM_TRY };
             self.stream_tries += 1;
@@ -281,13 +299,16 @@ impl Shaking {
         }
     }
 
-    pub(super) fn stream_open(&mut self, env: &mut Env<'_>, to: SocketAddr) {
+    /// The stream stands, `took` after it was asked for.
+    pub(super) fn stream_open(&mut self, env: &mut Env<'_>, to: SocketAddr, took: Duration) {
         self.stream = Some(Try::new(env, &[to]));
         self.stream_at = None;
+        let silence = STREAM_SILENT.max(took * STREAM_SILENT_TRIPS);
+        self.silent_at = (!self.silent_once).then(|| env.now + silence);
     }
 
     pub(super) fn stream_closed(&mut self, now: Instant) {
-        self.stream = None;
+        (self.stream, self.silent_at) = (None, None);
         self.stream_at = Some(now + PACE);
     }
 
@@ -310,6 +331,9 @@ impl Shaking {
         }
         let progress = handshake.handle(datagram, env.identity, keys, &self.login, env.now, env.rng)?;
         let number = handshake.answered();
+        if over_stream {
+            self.silent_at = None;
+        }
         match progress {
             ClientProgress::Cookie => {
                 attempt.next = env.now;
@@ -339,6 +363,6 @@ impl Shaking {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let tries = earliest(Some(self.udp.next), self.stream.as_ref().map(|over| over.next));
-        earliest(earliest(tries, self.stream_at), Some(self.deadline))
+        earliest(earliest(tries, self.stream_at), earliest(self.silent_at, Some(self.deadline)))
     }
 }

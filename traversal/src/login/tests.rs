@@ -7,7 +7,7 @@ use super::interleaved;
 use crate::api::{Event, KnownServer, LobbyError, LobbyState};
 use crate::wire::handshake::{ClientHandshake, ServerHandshake};
 use crate::wire::{Kind, MAX_CONTROL};
-use crate::{Agent, AgentConfig, Command, Identity, Output, SocketId, StreamState};
+use crate::{Agent, AgentConfig, Command, Identity, Output, SocketId, StreamBy, StreamState};
 
 fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -40,7 +40,7 @@ fn watch(agent: &mut Agent, start: Instant, until: Duration) -> Vec<(Duration, O
 
 fn streams(seen: &[(Duration, Output)]) -> Vec<(u128, SocketAddr)> {
     let stream = |(at, output): &(Duration, Output)| match output {
-        Output::OpenStream { to } => Some((at.as_millis(), *to)),
+        Output::OpenStream { to, .. } => Some((at.as_millis(), *to)),
         _ => None,
     };
     seen.iter().filter_map(stream).collect()
@@ -84,7 +84,7 @@ fn without_ipv6_only_ipv4_is_asked() {
     let seen = watch(&mut agent, start, Duration::from_secs(3));
     assert!(seen.iter().all(|(_, output)| match output {
         Output::Transmit(hello) => hello.to == V4.parse().unwrap(),
-        Output::OpenStream { to } => *to == V4.parse().unwrap(),
+        Output::OpenStream { to, .. } => *to == V4.parse().unwrap(),
         _ => false,
     }));
 }
@@ -126,6 +126,36 @@ fn a_refused_stream_is_tried_elsewhere_at_once_and_an_open_one_gets_the_hello() 
     // Logging out closes it.
     agent.handle_command(start + Duration::from_secs(2), Command::Disconnect);
     assert!(std::iter::from_fn(|| agent.poll_output()).any(|output| output == Output::CloseStream));
+}
+
+#[test]
+fn a_connection_that_brings_nothing_is_given_up_for_tls_once() {
+    let (mut agent, start) = agent(AgentConfig::default(), false);
+    let server: SocketAddr = V4.parse().unwrap();
+    agent.handle_command(start, Command::Connect(vec![server]));
+    let by = |seen: &[(Duration, Output)]| -> Vec<(u128, StreamBy)> {
+        let stream = |(at, output): &(Duration, Output)| match output {
+            Output::OpenStream { by, to } if *to == server => Some((at.as_millis(), *by)),
+            _ => None,
+        };
+        seen.iter().filter_map(stream).collect()
+    };
+    assert_eq!(by(&watch(&mut agent, start, SECOND)), [(1000, StreamBy::TcpOrTls)]);
+    agent.handle_stream(start + Duration::from_millis(1100), StreamState::Open);
+    let seen = watch(&mut agent, start, Duration::from_millis(3500));
+    assert_eq!(by(&seen), [(2600, StreamBy::Tls)], "a second and a half of silence");
+    // TLS does not come about: both are tried again, and the next silence is waited out.
+    agent.handle_stream(start + Duration::from_millis(3500), StreamState::Closed);
+    assert_eq!(by(&watch(&mut agent, start, 4 * SECOND)), [(3750, StreamBy::TcpOrTls)]);
+    agent.handle_stream(start + Duration::from_millis(4100), StreamState::Open);
+    assert_eq!(by(&watch(&mut agent, start, 15 * SECOND)), []);
+
+    // What took long to come about is far away: its answer may take as long.
+    let (mut far, start) = self::agent(AgentConfig::default(), false);
+    far.handle_command(start, Command::Connect(vec![server]));
+    watch(&mut far, start, SECOND);
+    far.handle_stream(start + 2 * SECOND, StreamState::Open);
+    assert_eq!(by(&watch(&mut far, start, 10 * SECOND)), [(5000, StreamBy::Tls)]);
 }
 
 #[test]

@@ -11,6 +11,10 @@ const PREFIX: usize = 2;
 /// through at the most this is an eighth of a second: more would only be delay.
 pub const STREAM_BACKLOG: usize = 64 * 1024;
 
+/// Where a network lets nothing else out, the stream is one of TLS to this port of the server's address, and the same bytes
+/// go through it: what company and hotel networks let out is what browsers need.
+pub const TLS_PORT: u16 = 443;
+
 /// The other end does not speak this: the stream is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a datagram of {length} bytes on a stream; at most {MAX_DATAGRAM} and at least 1 may come")]

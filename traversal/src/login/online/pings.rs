@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Online, PING_RETRY, PINGS, PINGS_TO_STREAM, Ping, REMEMBERED, ROUND_TRIPS_TO_STREAM, Stream};
-use crate::api::SocketId;
+use crate::api::{SocketId, StreamBy};
 use crate::env::Env;
 use crate::timer::due;
 use crate::wire::message::Frame;
@@ -76,7 +76,7 @@ impl Online {
             if stream.is_open() {
                 self.knock(env, SocketId::STREAM);
             } else if stream.to().is_none() {
-                stream.connect(env, self.server);
+                stream.connect(env, self.server, StreamBy::TcpOrTls);
             }
         }
         false

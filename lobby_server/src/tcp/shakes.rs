@@ -1,0 +1,78 @@
+//! What handshakes of TLS may cost. Who wants to have the server compute needs to send some hundred bytes for each, so they
+//! are bounded twice: in number by address, and in time for all together. Those that are over the time wait in the
+//! system's buffers, and nothing that goes by UDP, TCP or a TLS that stands waits with them.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::limits::{PrefixLimiter, Rate};
+use crate::tls::Certificate;
+
+/// Each address may begin so many handshakes a second, and at once: the players of a school or an office come back together
+/// after the server's restart, each within some seconds.
+const RATE: Rate = Rate::new(8.0, 128.0);
+/// Handshakes may take this share of the time, a quarter of a core; one takes a quarter of a millisecond (P-256) to two (RSA).
+const SHARE: f64 = 0.25;
+/// So much may be used at once: the loop turns no slower for it than for a burst of logins.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// Those that wait are looked at again after this.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// These are numbers for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TlsNumbers {
+    /// There are so many connections of TLS now, those within a handshake too.
+    pub connections: usize,
+    /// So many handshakes were done.
+    pub handshakes: u64,
+    /// So many connections ended within their handshake, or brought something else than TLS.
+    pub failed: u64,
+    /// So often a handshake had to wait because all together took their share of the time.
+    pub waited: u64,
+    /// The handshakes have taken so much of the processor.
+    pub time: Duration,
+}
+
+/// These are the bounds, and the certificate.
+pub(super) struct Shakes {
+    pub(super) certificate: Certificate,
+    by_address: PrefixLimiter,
+    left: f64,
+    filled: Instant,
+    pub(super) numbers: TlsNumbers,
+}
+
+impl Shakes {
+    pub(super) fn new(certificate: Certificate, key: [u8; 16], now: Instant) -> Self {
+        Self {
+            certificate,
+            by_address: PrefixLimiter::new(RATE, key, now),
+            left: AT_ONCE.as_secs_f64(),
+            filled: now,
+            numbers: TlsNumbers::default(),
+        }
+    }
+
+    /// Returns whether this address may begin one more.
+    pub(super) fn allow(&mut self, now: Instant, from: IpAddr) -> bool {
+        self.by_address.allow(from, now)
+    }
+
+    /// Returns when a handshake may go on, where it has to wait.
+    pub(super) fn wait(&mut self, now: Instant) -> Option<Instant> {
+        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.left = (self.left + passed * SHARE).min(AT_ONCE.as_secs_f64());
+        self.filled = self.filled.max(now);
+        if self.left > 0.0 {
+            return None;
+        }
+        self.numbers.waited += 1;
+        Some(now + AGAIN)
+    }
+
+    /// A handshake has taken so long.
+    pub(super) fn took(&mut self, time: Duration) {
+        self.left -= time.as_secs_f64();
+        self.numbers.time += time;
+    }
+}
