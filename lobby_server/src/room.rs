@@ -1,6 +1,7 @@
 //! Rooms: names, codes, passwords, capacity, and what is said about them. Pure: who may enter, and when, is
 //! decided by the dispatcher.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -81,13 +82,15 @@ pub(crate) struct Room {
     /// The room has changed its host so often.
     pub(crate) epoch: u32,
     origin: Origin,
-    /// Its host has put somebody out for good so often: tickets of an earlier generation let nobody back in after a
-    /// restart.
+    /// Its host has put somebody out for good, or ended all invites, so often: tickets of an earlier generation let nobody
+    /// back in after a restart, and invites of one nobody at all.
     pub(crate) generation: u32,
     /// These are the players that may not come back.
     pub(crate) kicked: Kicked,
     /// These are wrong passwords that were tried, from the first one on.
     pub(crate) guesses: Option<Guesses>,
+    /// These invites serve once, by their numbers: until when each is good, in seconds since 1970, and whom it has let in.
+    pub(crate) invites: BTreeMap<u32, (u32, Option<PlayerId>)>,
 }
 
 impl Room {
@@ -117,6 +120,7 @@ impl Room {
             generation,
             kicked: Kicked::default(),
             guesses: None,
+            invites: BTreeMap::new(),
         }
     }
 

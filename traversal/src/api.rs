@@ -14,7 +14,7 @@ use crate::id::{JoinId, PlayerId};
 use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
-use crate::wire::message::{QuickMatch, RoomOptions, RoomTarget};
+use crate::wire::message::{InviteTerms, InviteToken, QuickMatch, RoomOptions, RoomTarget};
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
 /// are asked for with [`Output::OpenSocket`].
@@ -110,6 +110,19 @@ pub enum Command {
     PortMapping(Result<PortMapping, NoPortMapping>),
     /// This is what the machine's router calls itself (M38); `None`: it is not known any more.
     Router(Option<RouterName>),
+    /// Host: make an invite to the room. Answered by [`Event::InviteMade`].
+    MakeInvite(InviteTerms),
+    /// Host: end all invites to the room.
+    RevokeInvites,
+    /// The game wants to enter a room by an invite.
+    JoinInvited {
+        /// The room has this short code; empty: it is the only public room of this game at the server.
+        code: String,
+        /// This is the host's allowance, if the invite has one.
+        token: Option<InviteToken>,
+        /// The player keeps asking for so long while there is no such room.
+        wait: Duration,
+    },
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

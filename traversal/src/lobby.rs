@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use self::queue::Queued;
 pub(crate) use self::room::Room;
-use self::room::password_of;
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::id::{PlayerId, RequestId, RoomId};
@@ -159,6 +158,7 @@ impl Lobby {
                 pending.request,
                 Request::CreateRoom { .. }
                     | Request::JoinRoom { .. }
+                    | Request::JoinInvited { .. }
                     | Request::TakeUpRoom { .. }
                     | Request::QuickMatch(_)
             );
@@ -214,7 +214,7 @@ impl Lobby {
         };
         match (result, pending.kind) {
             (Ok(Response::Room(info)), _) => {
-                let news = self.entered(cx, info, password_of(pending.request));
+                let news = self.entered(cx, info, pending.request);
                 self.flush(cx);
                 return Some(news);
             }
@@ -229,6 +229,13 @@ impl Lobby {
                     cx.emit(Event::Rooms(rooms));
                 }
             }
+            (Ok(Response::Invite(token)), Some(RequestKind::MakeInvite)) => {
+                if let Some(room) = &self.room {
+                    let code = room.info.code.clone();
+                    cx.emit(Event::InviteMade { code, token });
+                }
+            }
+            (Ok(_), Some(RequestKind::RevokeInvites)) => cx.emit(Event::InvitesRevoked),
             (Ok(_), _) => {
                 if let Request::Kick { player, reason, .. } = pending.request {
                     return Some(LobbyNews::Kicked { player, reason });

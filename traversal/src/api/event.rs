@@ -11,7 +11,7 @@ use crate::method::{Method, Role};
 use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
-use crate::wire::message::{MatchEnd, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary};
+use crate::wire::message::{InviteToken, MatchEnd, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary};
 
 /// This is a way to another player that carries authenticated data in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -285,4 +285,13 @@ pub enum Event {
     Queue(Option<QueueStatus>),
     /// The state of the port that the router forwards changed.
     PortMapping(PortMappingState),
+    /// Host: the server has made an invite ([`Command::MakeInvite`](super::Command::MakeInvite)).
+    InviteMade {
+        /// The room that it is for has this short code.
+        code: String,
+        /// This is the allowance, which the invite carries.
+        token: InviteToken,
+    },
+    /// Host: the invites that were out let nobody in any more ([`Command::RevokeInvites`](super::Command::RevokeInvites)).
+    InvitesRevoked,
 }

@@ -2,11 +2,12 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `gather` (room shapes, quick matches) and `rendezvous` (plans and facts of a match) are what
+//! directions; `room`, `invite`, `gather` (room shapes, quick matches) and `rendezvous` (plans and facts of a match) are what
 //! they speak of.
 
 mod frame;
 mod gather;
+mod invite;
 mod login;
 mod rendezvous;
 mod room;
@@ -19,6 +20,7 @@ pub use crate::method::{Method, PlannedMethod, Role};
 pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
+pub use invite::{InviteFault, InviteTerms, InviteToken, MAX_INVITE_MINUTES, MAX_OPEN_INVITES};
 pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};
 pub use rendezvous::{
     Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SearchPermit,

@@ -65,7 +65,7 @@ impl Rooms {
         }
     }
 
-    fn try_enter(&mut self, others: &mut Others<'_>, entry: Entry) -> Result<(), RequestError> {
+    fn try_enter(&mut self, others: &mut Others<'_>, mut entry: Entry) -> Result<(), RequestError> {
         let Asker { session, player, request } = entry.wish.asker;
         let now = others.cx.now;
         let Some(client) = others.roster.client(session) else { return Ok(()) };
@@ -88,6 +88,7 @@ impl Rooms {
         if room.kicked.has(now, player) && !hosts {
             return Err(RequestError::Refused { reason: "the host put you out".into() });
         }
+        entry.allowed |= self.is_invited(others, &entry)?;
         self.check_password(others, &entry, ip)?;
         match inside {
             Some(inside) if inside == entry.room && !hosts => {
@@ -112,6 +113,7 @@ impl Rooms {
             return Ok(());
         }
         if room.setup.options.auto_allow || entry.allowed {
+            self.use_invite(&entry);
             self.admit(others, &entry);
             return Ok(());
         }

@@ -103,7 +103,7 @@ impl Rooms {
             self.leave_former(others, player);
         }
         let entry = |resume, allowed| {
-            let wish = JoinWish { asker, password: options.password.clone() };
+            let wish = JoinWish { asker, password: options.password.clone(), invite: None };
             Entry { resume, allowed, ..Entry::new(wish, ticket.room) }
         };
         let owner = ticket.host == player;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
+use super::invite::{InviteFault, InviteToken};
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::failure::NoRelay;
@@ -186,6 +187,8 @@ pub enum Response {
         /// There are more after the last one.
         more: bool,
     },
+    /// This is an invite to the host's room.
+    Invite(InviteToken),
 }
 
 /// This says why a [`Request`](super::Request) failed.
@@ -268,6 +271,21 @@ pub enum RequestError {
     /// The player waits for no match, for example when it was made in the same moment.
     #[error("you are not waiting for a quick match")]
     NotQueued,
+    /// The invite lets nobody in.
+    #[error("this invite is not good any more: {why}; ask its host for another one")]
+    InviteOver {
+        /// This says why.
+        why: InviteFault,
+    },
+    /// As many invites that serve once are out as the server can remember.
+    #[error("at most {most} invites that serve once may be out; end them, or wait until some were used")]
+    TooManyInvites {
+        /// So many may be out.
+        most: u16,
+    },
+    /// The invite names no room, and there are several.
+    #[error("there are several rooms; ask for an invite with the code of one")]
+    SeveralRooms,
 }
 
 impl From<TextError> for RequestError {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::gather::QuickMatch;
+use super::invite::{InviteTerms, InviteToken};
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
 use crate::facts::NatFacts;
@@ -212,5 +213,16 @@ pub enum Request {
     Rematch {
         /// This is the player to be connected with.
         player: PlayerId,
+    },
+    /// The host wants an invite to its room. Answered with [`Response::Invite`](super::Response::Invite).
+    MakeInvite(InviteTerms),
+    /// The host ends all invites to its room that are out.
+    RevokeInvites,
+    /// Enter a room by an invite.
+    JoinInvited {
+        /// The room has this short code; empty: it is the only public room of this game.
+        code: String,
+        /// This is the host's allowance, if the invite has one.
+        token: Option<InviteToken>,
     },
 }

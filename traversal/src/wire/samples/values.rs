@@ -10,11 +10,11 @@ use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
-    Facts, Farewell, Frame, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, Method,
-    NoRelay, PlannedMethod, PlayerInfo, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
-    QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit, TicketFault, ToPlayer, ToServer,
-    Topology, Welcome,
+    Facts, Farewell, Frame, InviteFault, InviteTerms, InviteToken, KeptMatch, KickNote, Login, LoginRefusal,
+    MatchEnd, MatchOutcome, Method, NoRelay, PlannedMethod, PlayerInfo, Probe, ProbePurpose, PunchPlan,
+    QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role,
+    RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit,
+    TicketFault, ToPlayer, ToServer, Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -297,6 +297,10 @@ fn to_server(all: &mut Samples) {
     }
 }
 
+fn invite() -> InviteToken {
+    InviteToken { number: 70_000, until_s: 1_700_000_000, once: true, seal: CODE }
+}
+
 fn requests(all: &mut Samples) {
     let put = &mut |request: Request| all.put(request);
     put(Request::CreateRoom { options: options() });
@@ -310,6 +314,14 @@ fn requests(all: &mut Samples) {
     put(Request::QuickMatch(quick_match()));
     put(Request::LeaveQueue);
     put(Request::Rematch { player: id(9) });
+    put(Request::MakeInvite(InviteTerms { once: true, minutes: 1440 }));
+    put(Request::RevokeInvites);
+    put(Request::JoinInvited { code: "K7PX2M".into(), token: Some(invite()) });
+    all.put(InviteTerms { once: false, minutes: 300 });
+    all.put(invite());
+    for fault in [InviteFault::Expired, InviteFault::Used, InviteFault::Ended] {
+        all.put(fault);
+    }
 }
 
 fn to_player(all: &mut Samples) {
@@ -349,6 +361,7 @@ fn answers(all: &mut Samples) {
     all.put(Response::Room(room()));
     all.put(Response::Done);
     all.put(Response::Rooms { rooms: vec![summary()], more: true });
+    all.put(Response::Invite(invite()));
     use RequestError as E;
     for error in [
         E::NoSuchRoom,
@@ -370,6 +383,9 @@ fn answers(all: &mut Samples) {
         E::BadTicket,
         E::AlreadyQueued,
         E::NotQueued,
+        E::InviteOver { why: InviteFault::Used },
+        E::TooManyInvites { most: 64 },
+        E::SeveralRooms,
     ] {
         all.put(error);
     }
