@@ -1,5 +1,6 @@
 //! The messages between game and plugin. Nothing here happens once per packet.
 
+pub(crate) mod invites;
 pub(crate) mod outcomes;
 pub(crate) mod requests;
 
@@ -7,4 +8,5 @@ pub(crate) mod requests;
 pub(crate) fn add(app: &mut bevy_app::App) {
     requests::add(app);
     outcomes::add(app);
+    invites::add(app);
 }
