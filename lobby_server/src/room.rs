@@ -83,8 +83,8 @@ pub(crate) struct Room {
     /// The room has changed its host so often.
     pub(crate) epoch: u32,
     origin: Origin,
-    /// Its host has put somebody out for good so often: tickets of an earlier generation let nobody back in after a
-    /// restart.
+    /// Its host has put somebody out for good, or ended all invites, so often: tickets of an earlier generation let nobody
+    /// back in after a restart, and invites of one nobody at all.
     pub(crate) generation: u32,
     /// These are the players that may not come back.
     pub(crate) kicked: Kicked,
@@ -94,6 +94,8 @@ pub(crate) struct Room {
     pub(crate) shared: Shared,
     /// The host has said yes to these players in a call: they come in without being asked about until then.
     pub(crate) invited: BTreeMap<PlayerId, Instant>,
+    /// These invites serve once, by their numbers: until when each is good, in seconds since 1970, and whom it has let in.
+    pub(crate) invites: BTreeMap<u32, (u32, Option<PlayerId>)>,
 }
 
 impl Room {
@@ -125,6 +127,7 @@ impl Room {
             guesses: None,
             shared: Shared::new(origin == Origin::New, now),
             invited: BTreeMap::new(),
+            invites: BTreeMap::new(),
         }
     }
 

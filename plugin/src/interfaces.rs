@@ -204,9 +204,16 @@ pub(crate) fn source(to: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
+/// Returns the addresses at which players in the same network may reach this machine, the likeliest first.
+#[cfg(feature = "lan")]
+pub(crate) fn addresses(allowed: &Interfaces, v6: bool) -> Vec<IpAddr> {
+    let all = local_ip_address::list_afinet_netifas().unwrap_or_default();
+    usable(allowed, all.into_iter().filter(|(name, _)| !is_down(name)), &of_default_routes(), v6)
+}
+
 /// Returns the IPv4 networks in which other players may sit, by the interfaces that are up; unless they are named, not
 /// those of VPNs, and not those inside this machine.
-fn networks(allowed: &Interfaces) -> Vec<OwnNetwork> {
+pub(crate) fn networks(allowed: &Interfaces) -> Vec<OwnNetwork> {
     let up = netdev::get_interfaces()
         .into_iter()
         .filter(|interface| interface.is_up() && !interface.is_point_to_point());

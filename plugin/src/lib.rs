@@ -93,6 +93,8 @@ mod identity;
 mod interfaces;
 mod kept_profiles;
 mod known_servers;
+#[cfg(feature = "lan")]
+mod lan;
 mod link;
 mod log;
 mod messages;
@@ -115,6 +117,7 @@ mod state;
 mod stream;
 mod systems;
 mod trouble;
+mod visit;
 
 use bevy_app::{App, Last, Plugin, PostUpdate, PreUpdate};
 use bevy_ecs::schedule::IntoScheduleConfigs;
@@ -141,7 +144,13 @@ pub use ggrs::GgrsSocket;
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
 pub use interfaces::Interfaces;
+#[cfg(feature = "lan")]
+pub use lan::{
+    FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served, ServedHere,
+    WatchLan,
+};
 pub use link::TraversalLink;
+pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, RevokeInvites};
 pub use messages::outcomes::{
     Announcement, HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MembersChanged, NatChanged,
     PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
@@ -174,13 +183,14 @@ pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
 pub use traversal_core::id::{CallId, JoinId, PlayerId, PlayerIdError, RoomId};
+pub use traversal_core::invite::{DISCORD_SECRET, Invite, InviteError, STEAM_CONNECT};
 pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
 pub use traversal_core::wire::message::{
-    CallAnswer, CallEnd, LoginRefusal, MAX_CONTACTS, MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo,
-    Presence, QueueStatus, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
-    Status, Topology,
+    CallAnswer, CallEnd, InviteFault, InviteTerms, LoginRefusal, MAX_CONTACTS, MAX_INVITE_MINUTES,
+    MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo, Presence, QueueStatus, RequestError, Role, RoomEnd,
+    RoomInfo, RoomOptions, RoomSummary, RoomTarget, Status, Topology,
 };
 pub use traversal_core::wire::message::{
     Changes, CountdownEnd, CountdownRule, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES,
@@ -303,6 +313,8 @@ impl Plugin for TraversalPlugin {
             .init_resource::<diagnostics::Qualities>()
             .init_resource::<log::LogBound>();
         messages::add(app);
+        #[cfg(feature = "lan")]
+        lan::add(app);
         #[cfg(feature = "reflect")]
         reflect(app);
         app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))
@@ -325,6 +337,10 @@ impl Plugin for TraversalPlugin {
                 (
                     systems::connect.run_if(on_message::<ConnectLobby>),
                     systems::hand_over_requests,
+                    systems::invites.run_if(systems::has_invites),
+                    (systems::follow_visit, systems::go_home.run_if(systems::wants_home))
+                        .chain()
+                        .run_if(resource_changed::<systems::News>),
                     systems::hand_over_datagrams,
                 )
                     .chain()

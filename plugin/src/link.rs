@@ -15,6 +15,7 @@ use crate::messages::requests::ConnectLobby;
 use crate::people::Told;
 use crate::protocol::{Report, Request};
 use crate::state::TraversalStats;
+use crate::visit::Home;
 
 /// Resource: this is the way to the network thread. Removing it, or dropping the app, says goodbye to everybody,
 /// closes the sockets and ends the thread.
@@ -31,6 +32,12 @@ pub struct TraversalLink {
     pub(crate) held: Option<Report>,
     /// This is why the driver could not start, until it was said.
     pub(crate) failure: Option<TraversalError>,
+    /// These are the game's own settings, while an invite has led elsewhere.
+    pub(crate) home: Option<Home>,
+    /// The server that this player was logged in at last has this name and key.
+    pub(crate) reached: Option<(String, [u8; 32])>,
+    /// Others reach the server that runs in this game by this name.
+    pub(crate) public_name: Option<String>,
 }
 
 impl TraversalLink {
@@ -43,6 +50,9 @@ impl TraversalLink {
             stats,
             told: Told::default(),
             failure: None,
+            home: None,
+            reached: None,
+            public_name: None,
         };
         if !link.config.lobby.is_empty() {
             link.connect(ConnectLobby { servers: link.config.lobby.clone(), ..ConnectLobby::default() });
@@ -123,7 +133,7 @@ impl TraversalLink {
     /// Logs in, with a new driver where the old one cannot do it. True if the old one is gone.
     pub(crate) fn connect(&mut self, request: ConnectLobby) -> bool {
         let ConnectLobby { servers, name, token, server_keys } = request;
-        let mut other = false;
+        let mut other = self.restore();
         let config = &mut self.config;
         if let Some(name) = name.filter(|name| *name != config.name) {
             (config.name, other) = (name, true);

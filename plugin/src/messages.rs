@@ -1,5 +1,6 @@
 //! The messages between game and plugin. Nothing here happens once per packet.
 
+pub(crate) mod invites;
 pub(crate) mod outcomes;
 pub(crate) mod requests;
 pub(crate) mod room;
@@ -10,4 +11,5 @@ pub(crate) fn add(app: &mut bevy_app::App) {
     outcomes::add(app);
     room::add(app);
     crate::people::add(app);
+    invites::add(app);
 }

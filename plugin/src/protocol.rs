@@ -44,6 +44,8 @@ pub(crate) enum Report {
     Qualities(Instant, Vec<(PlayerId, LinkQuality)>),
     /// The player's socket was given away.
     Released(PlayerId),
+    /// The player is about to be logged in at this server, with this key; none: at another node of the last one.
+    Reached(Option<String>, [u8; 32]),
     /// These are the addresses of the game's sockets on this machine.
     Local(Vec<SocketAddr>),
     /// The lobby server's key is not the one in this file, so the link has this state.

@@ -1,6 +1,7 @@
 //! Between driver and app, once a frame each way.
 
 mod app_side;
+mod invites;
 mod requests;
 mod room;
 
@@ -8,15 +9,18 @@ use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::message::MessageReader;
 use bevy_ecs::schedule::SystemSet;
 use bevy_ecs::system::{Res, ResMut};
+use traversal_core::{Event, RequestKind};
 
 use crate::config::Transport;
 use crate::datagrams::Datagrams;
 use crate::error::TraversalError;
 use crate::link::TraversalLink;
 use crate::messages::requests::ConnectLobby;
+use crate::protocol::Report;
 use crate::state::{Peers, TraversalStats};
-use app_side::AppSide;
-pub(crate) use app_side::News;
+use crate::visit;
+pub(crate) use app_side::{AppSide, News};
+pub(crate) use invites::{follow_visit, go_home, has_invites, invites, wants_home};
 pub(crate) use requests::hand_over_requests;
 
 /// These are the sets in which the plugin works, to order the game's systems by.
@@ -67,7 +71,14 @@ pub(crate) fn receive(mut link: ResMut<TraversalLink>, mut app: AppSide) {
         && let Ok(report) = driver.reports.try_recv()
     {
         app.end_what_is_replaced(&report);
-        if app.comes_too_early(&report, before) {
+        if let Report::Reached(name, key) = report {
+            link.reached = visit::reached(link.reached.take(), &link.config.lobby, name, key);
+        } else if let Report::Agent(Event::InviteMade { code, token }) = report {
+            match app.invite(link, Some((code, token))) {
+                Ok(invite) => app.invite_made(invite),
+                Err(error) => app.request_failed(RequestKind::MakeInvite, error.into()),
+            }
+        } else if app.comes_too_early(&report, before) {
             link.held = Some(report);
         } else {
             app.report(report);

@@ -72,6 +72,8 @@ impl Game {
         game.watch::<HostMigrated>();
         game.watch::<Announcement>();
         game.watch::<SizeChanged>();
+        game.watch::<InviteMade>();
+        game.watch::<InvitesRevoked>();
         game.app.finish();
         game.app.cleanup();
         game

@@ -17,7 +17,8 @@ use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
 use crate::wire::message::{
-    CallAnswer, Changes, CountdownRule, MemberChanges, QuickMatch, RoomOptions, RoomTarget, Status,
+    CallAnswer, Changes, CountdownRule, InviteTerms, InviteToken, MemberChanges, QuickMatch, RoomOptions,
+    RoomTarget, Status,
 };
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
@@ -165,6 +166,19 @@ pub enum Command {
     },
     /// The player who called wants it no longer.
     HangUp(CallId),
+    /// Host: make an invite to the room. Answered by [`Event::InviteMade`].
+    MakeInvite(InviteTerms),
+    /// Host: end all invites to the room.
+    RevokeInvites,
+    /// The game wants to enter a room by an invite.
+    JoinInvited {
+        /// The room has this short code; empty: it is the only public room of this game at the server.
+        code: String,
+        /// This is the host's allowance, if the invite has one.
+        token: Option<InviteToken>,
+        /// The player keeps asking for so long while there is no such room.
+        wait: Duration,
+    },
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

@@ -53,6 +53,7 @@ mod env;
 pub mod facts;
 pub mod failure;
 pub mod id;
+pub mod invite;
 pub mod kept;
 pub mod known_routers;
 mod lobby;

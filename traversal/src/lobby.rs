@@ -14,7 +14,6 @@ pub(crate) use self::countdown::start_countdown;
 use self::members::is_in_order;
 use self::queue::Queued;
 pub(crate) use self::room::Room;
-use self::room::password_of;
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::id::{PlayerId, RequestId, RoomId};
@@ -176,6 +175,7 @@ impl Lobby {
                 pending.request,
                 Request::CreateRoom { .. }
                     | Request::JoinRoom { .. }
+                    | Request::JoinInvited { .. }
                     | Request::TakeUpRoom { .. }
                     | Request::QuickMatch(_)
             );
@@ -257,7 +257,7 @@ impl Lobby {
                     Request::CreateRoom { options } => Some(std::mem::take(&mut options.properties)),
                     _ => None,
                 };
-                let news = self.entered(cx, info, password_of(pending.request));
+                let news = self.entered(cx, info, pending.request);
                 self.show_shared(cx, properties);
                 self.flush(cx);
                 return Some(news);
@@ -273,6 +273,13 @@ impl Lobby {
                     cx.emit(Event::Rooms(rooms));
                 }
             }
+            (Ok(Response::Invite(token)), Some(RequestKind::MakeInvite)) => {
+                if let Some(room) = &self.room {
+                    let code = room.info.code.clone();
+                    cx.emit(Event::InviteMade { code, token });
+                }
+            }
+            (Ok(_), Some(RequestKind::RevokeInvites)) => cx.emit(Event::InvitesRevoked),
             (Ok(_), _) => {
                 if let Request::Kick { player, reason, .. } = pending.request {
                     return Some(LobbyNews::Kicked { player, reason });

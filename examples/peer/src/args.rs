@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bevy_traversal::{BubbleTargets, Detect, MOST_PORTS_AHEAD, MappingProtocol, Method, Secret, ServerKey};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
 
 use crate::doctor::Doctor;
+use crate::invites::Inviting;
 use crate::known::Known;
+use crate::lan::Serving;
 use crate::members::{EVENTS, MembersArgs};
 use crate::people::People;
 
@@ -27,6 +29,11 @@ const EXAMPLES: &str = "Examples:
   peer host --lobby 203.0.113.10:3478 --room r1 --players 4
   peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
   peer join --lobby 203.0.113.10:3478 --room r1 --nat ps --step 2 --bubble-target 40000
+  peer host --lobby 203.0.113.10:3478 --room r1 --password sesame --invite once --json
+  peer join --invite 'bevy-traversal:203.0.113.10/K7PX2M#BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc'
+  peer host --lan --room r1
+  peer join --lan --room r1
+  peer host --serve 34780 --public-name ada.example.net --room r1 --json
   peer quick --lobby 203.0.113.10:3478 --mode duel --players 2
   peer contacts --lobby 203.0.113.10:3478 --identity me.key --allow 0123456789abcdef0123456789abcdef --json
   peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
@@ -67,6 +74,10 @@ pub(crate) enum Sub {
         #[arg(long)]
         password: Option<Secret<String>>,
         #[command(flatten)]
+        inviting: Inviting,
+        #[command(flatten)]
+        serving: Serving,
+        #[command(flatten)]
         common: Common,
         #[command(flatten)]
         game: Game,
@@ -88,8 +99,15 @@ pub(crate) enum Sub {
     #[command(after_help = EVENTS)]
     Join {
         /// Name of the room, or its code
-        #[arg(long)]
-        room: String,
+        #[arg(long, required_unless_present = "invite")]
+        room: Option<String>,
+        /// Look for the room in the local network, too: no --lobby is needed. What is found is printed (event
+        /// "found_rooms"), with the lobby's rooms where there is a --lobby
+        #[arg(long, conflicts_with_all = ["invite", "idle"])]
+        lan: bool,
+        /// Enter the room that this invite leads to: its text or a link. No --lobby is needed
+        #[arg(long, value_name = "TEXT", conflicts_with_all = ["room", "password"])]
+        invite: Option<String>,
         /// Keep asking for so long while there is no such room
         #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
         wait: Duration,
@@ -106,10 +124,49 @@ pub(crate) enum Sub {
     },
 }
 
+impl Sub {
+    /// Returns whether the command finds a lobby server by itself where none is named.
+    fn needs_no_lobby(&self) -> bool {
+        match self {
+            Self::Doctor(_) => true,
+            Self::Host { serving, .. } => serving.is_wanted(),
+            Self::Join { invite, lan, .. } => invite.is_some() || *lan,
+            Self::Nat { .. } | Self::Quick { .. } => false,
+        }
+    }
+}
+
+impl Cli {
+    /// Reads the command line; ends the program with what is wrong with it.
+    pub(crate) fn read() -> Self {
+        let cli = Self::parse();
+        if let Err(error) = cli.check() {
+            error.exit();
+        }
+        cli
+    }
+
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        let named = match &self.command {
+            Sub::Doctor(_) => true,
+            Sub::Nat { common, .. }
+            | Sub::Host { common, .. }
+            | Sub::Join { common, .. }
+            | Sub::Quick { common, .. } => !common.lobby.is_empty(),
+        };
+        if named || self.command.needs_no_lobby() {
+            return Ok(());
+        }
+        let kind = clap::error::ErrorKind::MissingRequiredArgument;
+        Err(Self::command()
+            .error(kind, "the following required arguments were not provided:\n  --lobby <LOBBY>"))
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// Lobby server, HOST:PORT; may be given several times
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub(crate) lobby: Vec<String>,
     /// JSON lines instead of text
     #[arg(long)]

@@ -5,7 +5,9 @@
 mod args;
 mod doctor;
 mod finish;
+mod invites;
 mod known;
+mod lan;
 mod meeting;
 mod members;
 mod output;
@@ -24,7 +26,6 @@ use bevy_time::TimePlugin;
 use bevy_traversal::{
     AgentConfig, IdentitySource, KeptProfiles, NatFacts, Transport, TraversalConfig, TraversalPlugin,
 };
-use clap::Parser;
 use headless::Output;
 use serde_json::json;
 
@@ -39,7 +40,7 @@ const FRAME: Duration = Duration::from_millis(4);
 const LOG: &str = "warn,renetcode=off";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     // What the doctor prints is shown to others; the log has addresses as they are.
     let log = if matches!(cli.command, Sub::Doctor(_)) { "off" } else { LOG };
     let stop = match headless::start("peer", log) {
@@ -84,8 +85,14 @@ fn main() -> ExitCode {
         .add_systems(
             Update,
             (
-                (meeting::lobby, meeting::room, meeting::queue).chain(),
-                (members::say, members::print).chain(),
+                (
+                    meeting::lobby,
+                    (members::say, invites::invites, lan::lan).chain(),
+                    meeting::queue,
+                    meeting::room,
+                    members::print,
+                )
+                    .chain(),
                 (paths::nat, paths::contacts, paths::connections, paths::paths).chain(),
                 (play::play, finish::finish).chain(),
             )
@@ -136,6 +143,8 @@ fn config(common: &Common, game: Option<&Game>, (stock, manual): (bool, NatFacts
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn parsed(options: &str) -> Result<AgentConfig, String> {

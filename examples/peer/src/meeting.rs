@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
 use bevy_traversal::{
-    Announcement, CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed,
-    LobbyLink, LobbyState, Members, QueueChanged, QueueStatus, QuickMatch, RefusePeer, RequestError,
-    RequestFailed, RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError,
-    WrongPasswords,
+    Announcement, CurrentRoom, HostHere, HostMigrated, HostRoom, JoinInvite, JoinRequested, JoinRoom,
+    LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, QueueChanged, QueueStatus, QuickMatch,
+    RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget,
+    TraversalError, WrongPasswords,
 };
 use headless::Output;
 use serde_json::json;
@@ -25,7 +25,8 @@ pub(crate) fn lobby(
     mut changed: MessageReader<LobbyChanged>,
     mut failed: MessageReader<LobbyFailed>,
     (mut host, mut quick): (MessageWriter<HostRoom>, MessageWriter<QuickMatch>),
-    mut join: MessageWriter<JoinRoom>,
+    mut here: MessageWriter<HostHere>,
+    (mut join, mut invited): (MessageWriter<JoinRoom>, MessageWriter<JoinInvite>),
 ) {
     for LobbyChanged(state) in changed.read() {
         if let LobbyState::Online { player, public, .. } = state {
@@ -51,11 +52,21 @@ pub(crate) fn lobby(
         let online_at = *session.online_at.get_or_insert_with(Instant::now);
         !matches!(&session.goal, Goal::Join { idle, .. } if online_at.elapsed() < *idle)
     };
-    if idled && session.ask_at.is_some_and(|at| at <= Instant::now()) {
+    // An invite and a room that is hosted here have a server of their own.
+    let ready = idled || session.goal.needs_no_lobby();
+    if ready && session.ask_at.is_some_and(|at| at <= Instant::now()) {
         session.ask_at = None;
         match &session.goal {
-            Goal::Nat { .. } => {}
-            Goal::Host { room, .. } => _ = host.write(room.clone()),
+            // The list of rooms decides.
+            Goal::Nat { .. } | Goal::Found { .. } => {}
+            Goal::Host { room, serving, .. } => match serving.of(&room.0) {
+                Some(wish) => _ = here.write(wish),
+                None => _ = host.write(room.clone()),
+            },
+            Goal::Invited { invite } => {
+                output.event("request", json!({"peer": null, "player": null, "invite": invite.text}));
+                invited.write(invite.clone());
+            }
             Goal::Quick(wanted) => {
                 output.event("request", json!({"peer": null, "player": null, "mode": wanted.mode}));
                 quick.write(wanted.clone());
@@ -127,7 +138,7 @@ pub(crate) fn room(
     for RoomLeft { reason, .. } in left.read() {
         let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
         output.event("room_left", json!({"text": text}));
-        if matches!(session.goal, Goal::Join { .. } | Goal::Quick(_)) {
+        if !matches!(session.goal, Goal::Host { .. }) {
             session.host_gone = true;
             session.trouble.get_or_insert(text);
         } else if session.ask_at.is_none() {
@@ -169,6 +180,8 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
     match error {
         RequestFailure::Timeout => ("timeout", true),
         RequestFailure::NotLoggedIn | RequestFailure::LobbyLost => ("lobby-lost", true),
+        RequestFailure::Invite(_) => ("invite", false),
+        RequestFailure::Here(_) => ("cannot-serve", false),
         RequestFailure::Server(error) => match error {
             E::NoSuchRoom => ("no-such-room", false),
             E::RoomFull => ("room-full", false),
@@ -178,6 +191,7 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
             E::Refused { .. } => ("refused", false),
             E::HostSilent => ("host-silent", false),
             E::OtherVersion { .. } => ("other-version", false),
+            E::InviteOver { .. } => ("invite-over", false),
             E::RegistryUnavailable | E::Stopping => ("server-unavailable", true),
             _ => ("rejected", false),
         },

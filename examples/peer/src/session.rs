@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
 use bevy_traversal::{
-    HostRoom, JoinRoom, LONGEST_LIFETIME_SEARCH, NatFacts, NatProfile, QuickMatch, RoomTarget,
+    HostRoom, JoinInvite, JoinRoom, LONGEST_LIFETIME_SEARCH, NatFacts, NatProfile, QuickMatch, RoomTarget,
 };
 use headless::Output;
 use serde_json::json;
 
 use crate::args::{Game, Sub};
+use crate::invites::Inviting;
+use crate::lan::Serving;
 
 /// So much is waited for beyond the longest silence of a search for a mapping's lifetime: the knocks after it.
 const LIFETIME_SETTLES: Duration = Duration::from_secs(10);
@@ -27,6 +29,17 @@ pub(crate) enum Goal {
         room: HostRoom,
         expected: usize,
         refuse: Option<String>,
+        inviting: Inviting,
+        serving: Serving,
+    },
+    /// Enter the room that this invite leads to.
+    Invited {
+        invite: JoinInvite,
+    },
+    /// Enter the room of this name, which is in the local network or at the lobby server.
+    Found {
+        room: String,
+        wait: Duration,
     },
     Join {
         join: JoinRoom,
@@ -44,12 +57,21 @@ impl Goal {
         }
     }
 
+    /// Returns whether this goal has a lobby server of its own, or finds one.
+    pub(crate) fn needs_no_lobby(&self) -> bool {
+        match self {
+            Self::Host { serving, .. } => serving.is_wanted(),
+            Self::Invited { .. } => true,
+            Self::Nat { .. } | Self::Join { .. } | Self::Found { .. } | Self::Quick(_) => false,
+        }
+    }
+
     pub(crate) fn of(command: &Sub) -> Self {
         match command {
             Sub::Nat { lifetime, .. } => Self::Nat { lifetime: *lifetime },
             // It has a run of its own.
             Sub::Doctor(_) | Sub::People(_) => Self::Nat { lifetime: false },
-            Sub::Host { room, players, capacity, refuse, password, game, .. } => {
+            Sub::Host { room, players, capacity, refuse, password, inviting, serving, game, .. } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
                     capacity: capacity.unwrap_or(*players),
@@ -61,11 +83,18 @@ impl Goal {
                     ..Default::default()
                 };
                 let expected = usize::from(*players) - 1;
-                Self::Host { room: HostRoom(room), expected, refuse: refuse.clone() }
+                let (refuse, inviting, serving) = (refuse.clone(), inviting.clone(), serving.clone());
+                Self::Host { room: HostRoom(room), expected, refuse, inviting, serving }
             }
             Sub::Quick { mode, players, .. } => Self::Quick(QuickMatch::of(mode.clone(), *players)),
+            Sub::Join { invite: Some(text), wait, .. } => {
+                Self::Invited { invite: JoinInvite { text: text.clone(), wait: *wait } }
+            }
+            Sub::Join { room: Some(room), lan: true, wait, .. } => {
+                Self::Found { room: room.clone(), wait: *wait }
+            }
             Sub::Join { room, wait, idle, password, .. } => {
-                let target = RoomTarget::Name(room.clone());
+                let target = RoomTarget::Name(room.clone().unwrap_or_default());
                 let join = JoinRoom { target, password: password.clone(), wait: *wait };
                 Self::Join { join, idle: *idle }
             }
@@ -151,7 +180,7 @@ impl Session {
     /// Plays with a host, and with it only.
     pub(crate) fn has_joined(&self) -> bool {
         match self.goal {
-            Goal::Join { .. } => true,
+            Goal::Join { .. } | Goal::Invited { .. } | Goal::Found { .. } => true,
             Goal::Quick(_) => !self.hosting,
             _ => false,
         }

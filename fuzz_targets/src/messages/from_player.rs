@@ -3,7 +3,8 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
-    Frame, InRoom, KeptMatch, MatchOutcome, Probe, ProbePurpose, Request, RoomTarget, ToServer,
+    Frame, InRoom, InviteTerms, InviteToken, KeptMatch, MatchOutcome, Probe, ProbePurpose, Request,
+    RoomTarget, ToServer,
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 
 fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
-    Ok(match u.int_in_range(0..=10)? {
+    Ok(match u.int_in_range(0..=13)? {
         0 => Request::CreateRoom { options: options(u)? },
         1 => Request::JoinRoom { target: RoomTarget::Name(text(u)?), password: password(u)? },
         2 => {
@@ -38,6 +39,14 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
             1 => InRoom::Properties([(text(u)?, Some(text(u)?))].into()),
             _ => any(u)?.unwrap_or(InRoom::Time),
         }),
+        11 => Request::MakeInvite(InviteTerms { once: bool::arbitrary(u)?, minutes: u16::arbitrary(u)? }),
+        12 => Request::RevokeInvites,
+        13 => {
+            let code = one(u, &known.rooms, |u| room(u, known))?.code;
+            let bytes: [u8; InviteToken::LENGTH] = Arbitrary::arbitrary(u)?;
+            let token = bool::arbitrary(u)?.then(|| InviteToken::from_bytes(&bytes));
+            Request::JoinInvited { code, token }
+        }
         _ => Request::Rematch { player: player(u, known)? },
     })
 }

@@ -7,6 +7,7 @@ mod creating;
 mod elsewhere;
 mod gathering;
 mod guessing;
+mod invites;
 mod joining;
 mod kick_notes;
 mod liveness;

@@ -5,6 +5,7 @@ mod bans;
 mod faults;
 mod gathering;
 mod guessing;
+mod invites;
 mod junk;
 mod keeping;
 mod kicked;

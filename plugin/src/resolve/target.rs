@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use traversal_core::address::canonical;
 
-/// A lobby server whose address names no port has this UDP port: STUN's (RFC 8489 section 18.6), since the server
-/// answers STUN on it too.
-pub const DEFAULT_PORT: u16 = 3478;
+pub use traversal_core::invite::DEFAULT_PORT;
 
 /// This is a lobby server, printed as `host:port` in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -188,10 +188,12 @@ impl RunLoop {
                 Report::Agent(Event::PeerDisconnected { peer, reason })
             }
             event => {
-                if let Event::Lobby(LobbyState::Online { server, server_key, .. }) = &event
-                    && let (Some(name), Some(known)) = (self.names.server_at(*server), &mut self.known)
-                {
-                    known.learn(&name, *server, *server_key);
+                if let Event::Lobby(LobbyState::Online { server, server_key, .. }) = &event {
+                    let name = self.names.server_at(*server);
+                    if let (Some(name), Some(known)) = (&name, &mut self.known) {
+                        known.learn(name, *server, *server_key);
+                    }
+                    self.events.push_back(Report::Reached(name, *server_key));
                 }
                 match &event {
                     Event::Lobby(LobbyState::Retrying { .. }) => self.names.refresh(now),

@@ -8,12 +8,14 @@ use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::message::MessageWriter;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{ResMut, SystemParam};
+use traversal_core::invite::Invite;
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
-use traversal_core::{DisconnectReason, Event, LobbyState, Seat};
+use traversal_core::{DisconnectReason, Event, LobbyState, RequestFailure, RequestKind, Seat};
 
 use super::room::RoomSide;
 use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
+use crate::messages::invites::{InviteMade, InvitesRevoked};
 use crate::messages::outcomes as m;
 use crate::people::PeopleSide;
 use crate::progress::Stories;
@@ -38,6 +40,8 @@ pub(crate) struct Outcomes<'w> {
     join_requested: MessageWriter<'w, m::JoinRequested>,
     wrong_passwords: MessageWriter<'w, m::WrongPasswords>,
     announcement: MessageWriter<'w, m::Announcement>,
+    invite_made: MessageWriter<'w, InviteMade>,
+    invites_revoked: MessageWriter<'w, InvitesRevoked>,
     port_mapping_changed: MessageWriter<'w, m::PortMappingChanged>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
     peer_connected: MessageWriter<'w, m::PeerConnected>,
@@ -136,6 +140,8 @@ impl AppSide<'_> {
             Report::Agent(event) => self.event(event, 0),
             Report::Connected { event, generation } => self.event(event, generation),
             Report::Local(local) => self.lobby.local = local,
+            // The link notes it.
+            Report::Reached(..) => return,
             Report::KeyChanged { state, server, file } => {
                 self.lobby.state = state.clone();
                 self.out.lobby_changed.write(m::LobbyChanged(state));
@@ -205,6 +211,9 @@ impl AppSide<'_> {
             Event::Announcement { text } => {
                 self.out.announcement.write(m::Announcement { text });
             }
+            Event::InvitesRevoked => {
+                self.out.invites_revoked.write(InvitesRevoked);
+            }
             event => {
                 let left = self.shared.event(event).and_then(|event| self.people.event(event));
                 if let Some(event) = left {
@@ -236,8 +245,55 @@ impl AppSide<'_> {
         self.out.lobby_failed.write(m::LobbyFailed { error, retry_in, servers: self.lobby.servers.clone() });
     }
 
+    pub(crate) fn request_failed(&mut self, request: RequestKind, error: RequestFailure) {
+        self.news.set_changed();
+        self.out.request_failed.write(m::RequestFailed { request, error });
+    }
+
+    pub(super) fn invite_made(&mut self, invite: Invite) {
+        self.out.invite_made.write(InviteMade { invite });
+    }
+
+    /// Notes that the game asks for a room.
+    pub(crate) fn wants_room(&mut self) {
+        #[cfg(feature = "states")]
+        {
+            self.news.wants_room = Some(true);
+        }
+    }
+
+    /// Returns the key of the server that the player is logged in at.
+    pub(super) fn server_key(&self) -> Option<[u8; 32]> {
+        match self.lobby.state {
+            LobbyState::Online { server_key, .. } => Some(server_key),
+            _ => None,
+        }
+    }
+
+    /// Returns the IP at which the server sees this player, while it is logged in.
+    #[cfg(feature = "lan")]
+    pub(crate) fn public_ip(&self) -> Option<std::net::IpAddr> {
+        match self.lobby.state {
+            LobbyState::Online { public, .. } => Some(public.ip()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.lobby.online()
+    }
+
+    /// Returns whether the server cannot be logged in to, and is not tried again.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.lobby.state, LobbyState::Refused { .. })
+    }
+
+    pub(super) fn room_code(&self) -> Option<String> {
+        self.room.info.as_ref().map(|room| room.code.clone())
+    }
+
     /// Notes which servers are asked for.
-    pub(super) fn servers(&mut self, servers: &[String]) {
+    pub(crate) fn servers(&mut self, servers: &[String]) {
         self.lobby.servers = servers.to_vec();
     }
 
@@ -271,7 +327,7 @@ impl AppSide<'_> {
     }
 
     /// Notes that the driver is gone or replaced, and its connections and room with it.
-    pub(super) fn driver_gone(&mut self) {
+    pub(crate) fn driver_gone(&mut self) {
         self.news.set_changed();
         self.qualities.driver_gone();
         self.people.driver_gone();

@@ -41,6 +41,17 @@ impl Agent {
                 let request = target.map(|(target, password)| Request::JoinRoom { target, password });
                 self.ask(now, RequestKind::Join, request, wait);
             }
+            Command::JoinInvited { code, token, wait } => {
+                self.join_requested = Some((now, None));
+                let code = text::CODE.clean(&code);
+                self.ask(now, RequestKind::Join, Ok(Request::JoinInvited { code, token }), wait);
+            }
+            Command::MakeInvite(terms) => {
+                self.ask(now, RequestKind::MakeInvite, Ok(Request::MakeInvite(terms)), Duration::ZERO);
+            }
+            Command::RevokeInvites => {
+                self.ask(now, RequestKind::RevokeInvites, Ok(Request::RevokeInvites), Duration::ZERO);
+            }
             Command::LeaveRoom => self.leave(now),
             Command::ListRooms => {
                 self.ask(now, RequestKind::List, Ok(Request::ListRooms { after: None }), Duration::ZERO);

@@ -12,8 +12,8 @@ use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
-    CallEnd, CountdownEnd, MatchEnd, MemberState, PlayerInfo, Presence, QueueStatus, RoomEnd, RoomInfo,
-    RoomSummary,
+    CallEnd, CountdownEnd, InviteToken, MatchEnd, MemberState, PlayerInfo, Presence, QueueStatus, RoomEnd,
+    RoomInfo, RoomSummary,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -364,4 +364,13 @@ pub enum Event {
         /// This says why.
         why: CallEnd,
     },
+    /// Host: the server has made an invite ([`Command::MakeInvite`](super::Command::MakeInvite)).
+    InviteMade {
+        /// The room that it is for has this short code.
+        code: String,
+        /// This is the allowance, which the invite carries.
+        token: InviteToken,
+    },
+    /// Host: the invites that were out let nobody in any more ([`Command::RevokeInvites`](super::Command::RevokeInvites)).
+    InvitesRevoked,
 }

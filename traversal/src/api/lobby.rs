@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::id::PlayerId;
+use crate::invite::InviteError;
 use crate::text::because;
 use crate::wire::message::{LoginRefusal, RequestError};
 
@@ -147,6 +148,10 @@ pub enum RequestKind {
     AnswerCall,
     /// The game hangs up ([`Command::HangUp`](super::Command::HangUp)).
     HangUp,
+    /// The game wants an invite to its room ([`Command::MakeInvite`](super::Command::MakeInvite)).
+    MakeInvite,
+    /// The game wants to end the invites to its room ([`Command::RevokeInvites`](super::Command::RevokeInvites)).
+    RevokeInvites,
 }
 
 /// This says why a request did not come about.
@@ -165,4 +170,10 @@ pub enum RequestFailure {
     /// The link to the server was lost meanwhile.
     #[error("the link to the lobby server was lost")]
     LobbyLost,
+    /// The text is no invite, or the invite cannot be used or made here.
+    #[error("this invite cannot be used: {0}")]
+    Invite(#[from] InviteError),
+    /// The lobby server within this game cannot start.
+    #[error("no room can be opened on this machine: {0}")]
+    Here(String),
 }

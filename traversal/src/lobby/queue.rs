@@ -7,7 +7,7 @@ use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::login::ServerLink;
 use crate::text;
-use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError};
+use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError, RoomTarget};
 
 /// This is the quick match that this player waits for.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ impl Lobby {
             return Some(LobbyNews::Unwanted);
         }
         self.end_queue(cx);
-        let news = self.entered(cx, room, None);
+        let entered_by = Request::JoinRoom { target: RoomTarget::Name(room.name.clone()), password: None };
+        let news = self.entered(cx, room, entered_by);
         self.show_shared(cx, None);
         Some(news)
     }

@@ -76,10 +76,10 @@ impl Room {
 }
 
 /// Returns the password that a room was entered with.
-pub(super) fn password_of(request: Request) -> Option<Secret<String>> {
+fn password_of(request: &Request) -> Option<Secret<String>> {
     match request {
-        Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password,
-        Request::JoinRoom { password, .. } => password,
+        Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password.clone(),
+        Request::JoinRoom { password, .. } => password.clone(),
         _ => None,
     }
 }
@@ -113,16 +113,15 @@ impl Lobby {
         self.room.take()
     }
 
-    pub(super) fn entered(
-        &mut self,
-        cx: &mut Cx<'_>,
-        info: RoomInfo,
-        password: Option<Secret<String>>,
-    ) -> LobbyNews {
+    pub(super) fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Request) -> LobbyNews {
+        let password = password_of(&request);
         let hosting = info.host == cx.identity.player_id();
         let former = self.room.take().filter(|room| room.info.id == info.id);
         let entered_by = if hosting {
             Request::CreateRoom { options: info.options(password.clone()) }
+        } else if let Request::JoinInvited { token, .. } = request {
+            // An invite that serves once serves the one player again.
+            Request::JoinInvited { code: info.code.clone(), token }
         } else {
             Request::JoinRoom { target: RoomTarget::Name(info.name.clone()), password: password.clone() }
         };

@@ -2,13 +2,13 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `members` (what members tell each other), `gather` (room shapes, quick matches), `contacts`,
-//! `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
+//! `calls` and `rendezvous` (plans and facts of a match) are what they speak of., //! directions; `room`, `contacts`, `gather` (room shapes, `invite`, `members` (what members tell each other), quick matches),
 
 mod calls;
 mod contacts;
 mod frame;
 mod gather;
+mod invite;
 mod login;
 mod members;
 mod rendezvous;
@@ -24,6 +24,7 @@ pub use calls::{CallAnswer, CallEnd, CallNews, CallPlace, CallRequest};
 pub use contacts::{CONTACTS_PER_PART, ContactNews, ContactsRequest, MAX_CONTACTS, Presence, Status};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
+pub use invite::{InviteFault, InviteTerms, InviteToken, MAX_INVITE_MINUTES, MAX_OPEN_INVITES};
 pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};
 pub use members::{
     Changes, CountdownEnd, CountdownRule, InRoom, MAX_CHANGES, MAX_COUNTDOWN_MS, MAX_MEMBER_BYTES,

@@ -93,6 +93,7 @@ impl Rooms {
             return Err(RequestError::RoomLocked);
         }
         entry.allowed |= room.invited.get(&player).is_some_and(|until| *until > now);
+        entry.allowed |= self.is_invited(others, &entry)?;
         self.check_password(others, &entry, ip)?;
         match inside {
             Some(inside) if inside == entry.room && !hosts => {
@@ -117,6 +118,7 @@ impl Rooms {
             return Ok(());
         }
         if room.setup.options.auto_allow || entry.allowed {
+            self.use_invite(&entry);
             self.admit(others, &entry);
             return Ok(());
         }

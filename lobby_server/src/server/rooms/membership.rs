@@ -307,10 +307,7 @@ impl Rooms {
         let until_s = others.cx.time_of_day().map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.kicked.insert(now, player, Kick { until: now + OUT, until_s });
-        room.generation = room.generation.saturating_add(1);
-        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
-        for member in members {
-            self.tell_ticket(others, id, member);
+        for member in self.next_generation(others, id) {
             self.tell_kick_notes(others, id, member, &[(player, until_s)]);
         }
     }

@@ -49,8 +49,11 @@ impl Rooms {
             }
             Request::JoinRoom { target, password } => {
                 others.roster.note_wish(others.cx, asker);
-                self.join(others, JoinWish { asker, password }, target)
+                self.join(others, JoinWish { asker, password, invite: None }, target)
             }
+            Request::JoinInvited { code, token } => self.join_invited(others, asker, code, token),
+            Request::MakeInvite(terms) => self.make_invite(others, player, terms),
+            Request::RevokeInvites => self.revoke_invites(others, player).map(Some),
             Request::LeaveRoom => self.leave(others, player).map(Some),
             Request::ListRooms { after } => {
                 let after = after.map(|name| text::ROOM_NAME.clean(&name));
@@ -84,9 +87,12 @@ impl Rooms {
     /// that nobody has to stay.
     fn effects_of_request(&self, others: &Others<'_>, player: PlayerId, request: &Request) -> f64 {
         match request {
-            Request::JoinRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_) => 8.0,
+            Request::JoinRoom { .. }
+            | Request::JoinInvited { .. }
+            | Request::TakeUpRoom { .. }
+            | Request::QuickMatch(_) => 8.0,
             Request::Kick { .. } => 4.0,
-            Request::SetMetadata(_) => {
+            Request::SetMetadata(_) | Request::RevokeInvites => {
                 let room = others.roster.room_of(player).and_then(|room| self.rooms.get(&room));
                 room.map_or(0, |room| room.members.len()) as f64
             }
@@ -160,6 +166,9 @@ impl Rooms {
                 let (rooms, more) = room::page(rooms, more);
                 others.respond(asker, Ok(Response::Rooms { rooms, more }));
             }
+            (Pending::Only(wish), Ok(RegistryReply::Rooms { rooms, more })) => {
+                self.only_room(others, wish, rooms, more);
+            }
             (Pending::Gathering(room), reply) => self.gathering_claimed(others, room, reply.ok()),
             (Pending::Call(room), reply) => {
                 self.opened_for_calls.push((room, reply == Ok(RegistryReply::Claimed)));
@@ -185,6 +194,7 @@ impl Rooms {
             }
             Pending::Find(search) => search.wish.asker,
             Pending::List(asker) => asker,
+            Pending::Only(wish) => wish.asker,
             Pending::Gathering(room) => return self.gathering_claimed(others, room, None),
             Pending::Call(room) => return self.opened_for_calls.push((room, false)),
             Pending::Locate(_) | Pending::Again(_) | Pending::Nothing => return,
@@ -225,7 +235,7 @@ impl Rooms {
     }
 
     /// Returns the room that this player hosts.
-    fn hosted_room(&self, others: &Others<'_>, player: PlayerId) -> Result<RoomId, RequestError> {
+    pub(super) fn hosted_room(&self, others: &Others<'_>, player: PlayerId) -> Result<RoomId, RequestError> {
         let room = others.roster.present_room(player).ok_or(RequestError::NotInRoom)?;
         match self.rooms.get(&room) {
             Some(hosted) if hosted.host() == player => Ok(room),

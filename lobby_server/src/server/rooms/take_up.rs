@@ -104,7 +104,7 @@ impl Rooms {
             self.leave_former(others, player);
         }
         let entry = |resume, allowed| {
-            let wish = JoinWish { asker, password: options.password.clone() };
+            let wish = JoinWish { asker, password: options.password.clone(), invite: None };
             Entry { resume, allowed, known: true, ..Entry::new(wish, ticket.room) }
         };
         let owner = ticket.host == player;

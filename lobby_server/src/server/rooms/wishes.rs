@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use traversal_core::Secret;
 use traversal_core::id::RoomId;
-use traversal_core::wire::message::RoomTarget;
+use traversal_core::wire::message::{InviteToken, RoomTarget};
 
 use crate::ids::{Asker, SessionId};
 
@@ -28,6 +28,8 @@ pub(super) struct RoomClaim {
 pub(super) struct JoinWish {
     pub(super) asker: Asker,
     pub(super) password: Option<Secret<String>>,
+    /// The player was given this by the room's host.
+    pub(super) invite: Option<InviteToken>,
 }
 
 /// A room is being looked for.
@@ -68,6 +70,8 @@ pub(super) enum Pending {
     Claim(RoomClaim),
     Find(Search),
     List(Asker),
+    /// A player wants to enter the only public room of its game.
+    Only(JoinWish),
     Gathering(RoomId),
     /// A room is opened for a call.
     Call(RoomId),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::calls::CallNews;
 use super::contacts::ContactNews;
 use super::gather::{QueueStatus, QuickMatched};
+use super::invite::{InviteFault, InviteToken};
 use super::members::RoomNews;
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
@@ -205,6 +206,8 @@ pub enum Response {
         /// So many milliseconds have passed since the server was started.
         now_ms: u64,
     },
+    /// This is an invite to the host's room.
+    Invite(InviteToken),
 }
 
 /// This says why a [`Request`](super::Request) failed.
@@ -347,6 +350,21 @@ pub enum RequestError {
     /// A player may call one other at a time.
     #[error("you are calling somebody already; hang up first")]
     AlreadyCalling,
+    /// The invite lets nobody in.
+    #[error("this invite is not good any more: {why}; ask its host for another one")]
+    InviteOver {
+        /// This says why.
+        why: InviteFault,
+    },
+    /// As many invites that serve once are out as the server can remember.
+    #[error("at most {most} invites that serve once may be out; end them, or wait until some were used")]
+    TooManyInvites {
+        /// So many may be out.
+        most: u16,
+    },
+    /// The invite names no room, and there are several.
+    #[error("there are several rooms; ask for an invite with the code of one")]
+    SeveralRooms,
 }
 
 impl From<TextError> for RequestError {

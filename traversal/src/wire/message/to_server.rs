@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::calls::CallRequest;
 use super::contacts::ContactsRequest;
 use super::gather::QuickMatch;
+use super::invite::{InviteTerms, InviteToken};
 use super::members::InRoom;
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
@@ -222,4 +223,15 @@ pub enum Request {
     Contacts(ContactsRequest),
     /// The player calls another one, answers a call, or hangs up.
     Call(CallRequest),
+    /// The host wants an invite to its room. Answered with [`Response::Invite`](super::Response::Invite).
+    MakeInvite(InviteTerms),
+    /// The host ends all invites to its room that are out.
+    RevokeInvites,
+    /// Enter a room by an invite.
+    JoinInvited {
+        /// The room has this short code; empty: it is the only public room of this game.
+        code: String,
+        /// This is the host's allowance, if the invite has one.
+        token: Option<InviteToken>,
+    },
 }

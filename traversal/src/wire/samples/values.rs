@@ -11,12 +11,12 @@ use crate::id::{CallId, JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
     CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
-    CountdownEnd, CountdownRule, Facts, Farewell, Frame, InRoom, KeptMatch, KickNote, Login, LoginRefusal,
-    MatchEnd, MatchOutcome, MemberChanges, MemberState, Method, NoRelay, PlannedMethod, PlayerInfo, Presence,
-    Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request,
-    RequestError, Response, Role, RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget,
-    RoomTerms, RoomTicket, RoundTrip, SearchPermit, ServerCountdown, Status, TeamWish, TicketFault, ToPlayer,
-    ToServer, Topology, Welcome,
+    CountdownEnd, CountdownRule, Facts, Farewell, Frame, InRoom, InviteFault, InviteTerms, InviteToken,
+    KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, MemberChanges, MemberState, Method,
+    NoRelay, PlannedMethod, PlayerInfo, Presence, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
+    QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomNews,
+    RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit, ServerCountdown,
+    Status, TeamWish, TicketFault, ToPlayer, ToServer, Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -307,6 +307,10 @@ fn to_server(all: &mut Samples) {
     }
 }
 
+fn invite() -> InviteToken {
+    InviteToken { number: 70_000, until_s: 1_700_000_000, once: true, seal: CODE }
+}
+
 fn requests(all: &mut Samples) {
     let put = &mut |request: Request| all.put(request);
     put(Request::CreateRoom { options: options() });
@@ -323,6 +327,14 @@ fn requests(all: &mut Samples) {
     put(Request::InRoom(InRoom::Lock(true)));
     put(Request::Contacts(ContactsRequest::Allow { player: id(9), allow: true }));
     put(Request::Call(CallRequest::HangUp { call: CALL }));
+    put(Request::MakeInvite(InviteTerms { once: true, minutes: 1440 }));
+    put(Request::RevokeInvites);
+    put(Request::JoinInvited { code: "K7PX2M".into(), token: Some(invite()) });
+    all.put(InviteTerms { once: false, minutes: 300 });
+    all.put(invite());
+    for fault in [InviteFault::Expired, InviteFault::Used, InviteFault::Ended] {
+        all.put(fault);
+    }
 }
 
 fn to_player(all: &mut Samples) {
@@ -367,6 +379,7 @@ fn answers(all: &mut Samples) {
     all.put(Response::Done);
     all.put(Response::Rooms { rooms: vec![summary()], more: true });
     all.put(Response::Time { now_ms: 1 << 40 });
+    all.put(Response::Invite(invite()));
     use RequestError as E;
     for error in [
         E::NoSuchRoom,
@@ -400,6 +413,9 @@ fn answers(all: &mut Samples) {
         E::TooManyContacts { limit: 1_000 },
         E::NoSuchCall,
         E::AlreadyCalling,
+        E::InviteOver { why: InviteFault::Used },
+        E::TooManyInvites { most: 64 },
+        E::SeveralRooms,
     ] {
         all.put(error);
     }

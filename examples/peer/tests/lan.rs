@@ -1,0 +1,263 @@
+//! Real programs without a lobby server of anybody else: on a ship without internet, and behind a router that forwards a port.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use serde_json::Value;
+use test_support::namespaces::Net;
+use test_support::programs::{Program, assert_played, lobby_path};
+use test_support::scratch;
+
+/// Passes no multicast, as some networks do.
+const NO_MULTICAST: &str = "table inet no_multicast {
+  chain in { type filter hook input priority 0; ip daddr 224.0.0.0/4 drop; ip6 daddr ff00::/8 udp dport 5353 drop; }
+  chain out { type filter hook output priority 0; ip daddr 224.0.0.0/4 drop; ip6 daddr ff00::/8 udp dport 5353 drop; }
+}
+";
+
+/// Passes no question to all.
+const NO_BROADCAST: &str = "table inet no_broadcast {
+  chain out { type filter hook output priority 0; udp dport 47113 drop; }
+}
+";
+
+/// Lets in what was asked for alone, as a computer's firewall does.
+const FIREWALL: &str = "table ip firewall {
+  chain input {
+    type filter hook input priority 0; policy drop;
+    iif lo accept
+    ct state established,related accept
+  }
+}
+";
+
+/// This is a home router's NAT, with one port that its owner has forwarded by hand.
+const FORWARDED: &str = "table ip home {
+  chain in {
+    type nat hook prerouting priority -100;
+    iifname \"to-guest\" udp dport 34780 dnat to 192.168.77.2
+    iifname \"to-guest\" tcp dport 34780 dnat to 192.168.77.2
+  }
+  chain out {
+    type nat hook postrouting priority 100;
+    oifname \"to-guest\" masquerade
+  }
+  chain pass {
+    type filter hook forward priority 0; policy accept;
+    ct status dnat accept
+    iifname \"to-guest\" ct state established,related accept
+    iifname \"to-guest\" drop
+  }
+}
+";
+
+/// Returns namespaces, or says why they cannot be had and returns `None`.
+fn network(tag: &str, names: &[&'static str]) -> Option<Net> {
+    if let Err(reason) = Net::possible() {
+        test_support::skipped(format_args!("no namespaces, iproute2 or nftables: {reason}"));
+        return None;
+    }
+    Some(Net::new(tag, names).unwrap())
+}
+
+/// Joins these machines by a switch: 192.168.77.2, 192.168.77.3, ... They have no route to elsewhere.
+fn join(net: &Net, machines: &[&str]) {
+    net.ip("switch", "link add lan type bridge").unwrap();
+    net.ip("switch", "link set lan up").unwrap();
+    for (index, name) in machines.iter().enumerate() {
+        let outer = format!("to-{name}");
+        net.cable("switch", &outer, name, "eth0").unwrap();
+        net.ip("switch", &format!("link set {outer} master lan")).unwrap();
+        net.ip(name, &format!("addr add 192.168.77.{}/24 dev eth0", index + 2)).unwrap();
+    }
+}
+
+fn ship(tag: &str) -> Option<Net> {
+    let net = network(tag, &["switch", "left", "right", "third"])?;
+    join(&net, &["left", "right", "third"]);
+    Some(net)
+}
+
+fn peer(net: &Net, machine: &str, kind: &str, args: &[&str]) -> Program {
+    let mut command = net.inside(machine, env!("CARGO_BIN_EXE_peer"));
+    command.args([kind, "--json", "--no-port-mapping", "--name", machine]).args(args);
+    command.env("XDG_DATA_HOME", scratch(machine));
+    Program::start(machine, &mut command)
+}
+
+fn path(program: &Program) -> String {
+    program.events("summary").pop().unwrap()["path"].as_str().unwrap().to_owned()
+}
+
+/// Returns the origins of the rooms of this name, in the list that was printed last.
+fn origins(program: &Program, name: &str) -> Vec<String> {
+    let list = program.events("found_rooms").pop().unwrap();
+    let rooms = list["rooms"].as_array().unwrap().iter().filter(|room| room["name"] == name);
+    rooms.map(|room| room["origin"].as_str().unwrap().to_owned()).collect()
+}
+
+/// One machine hosts, another one finds the room and plays.
+fn play_on_the_ship(net: &Net) {
+    let mut host = peer(net, "left", "host", &["--lan", "--room", "r1", "--for", "6"]);
+    host.event("serving", 10.0);
+    let mut guest = peer(net, "right", "join", &["--lan", "--room", "r1", "--for", "3"]);
+    guest.success(30.0);
+    host.success(30.0);
+    for (program, with) in [(&guest, "left"), (&host, "right")] {
+        assert_played(program, with);
+        assert_eq!(path(program), "lan", "{}", program.log());
+    }
+    assert_eq!(origins(&guest, "r1"), ["lan"]);
+}
+
+#[test]
+fn on_a_ship_without_internet_a_room_is_found_and_played_in() {
+    let Some(net) = ship("ship") else { return };
+    let args =
+        ["--lan", "--room", "r1", "--players", "3", "--password", "sesame", "--invite", "5", "--for", "8"];
+    let mut host = peer(&net, "left", "host", &args);
+    let invite = host.event("invite", 10.0)["text"].as_str().unwrap().to_owned();
+    assert!(invite.starts_with("bevy-traversal:192.168.77.2:"), "{invite}");
+    // One who finds it by itself does not know the password.
+    let mut stranger = peer(&net, "third", "join", &["--lan", "--room", "r1"]);
+    stranger.failure(30.0, "wrong room password");
+    let mut guests =
+        ["right", "third"].map(|name| peer(&net, name, "join", &["--invite", &invite, "--for", "3"]));
+    for guest in &mut guests {
+        guest.success(30.0);
+        assert_played(guest, "left");
+        assert_eq!(path(guest), "lan", "{}", guest.log());
+    }
+    host.success(30.0);
+}
+
+#[test]
+fn where_no_multicast_passes_the_question_to_all_finds_the_room() {
+    let Some(net) = ship("broadcast") else { return };
+    for machine in ["left", "right"] {
+        net.nft(machine, NO_MULTICAST).unwrap();
+    }
+    play_on_the_ship(&net);
+}
+
+#[test]
+fn where_no_question_to_all_passes_mdns_finds_the_room() {
+    let Some(net) = ship("mdns") else { return };
+    for machine in ["left", "right"] {
+        net.nft(machine, NO_BROADCAST).unwrap();
+    }
+    play_on_the_ship(&net);
+}
+
+#[test]
+fn a_room_whose_host_is_killed_leaves_the_list_and_those_who_left_go_at_once() {
+    let Some(net) = ship("gone") else { return };
+    let mut killed = peer(&net, "left", "host", &["--lan", "--room", "killed", "--deadline", "60"]);
+    let mut ended = peer(&net, "third", "host", &["--lan", "--room", "ended", "--deadline", "60"]);
+    killed.event("serving", 10.0);
+    ended.event("serving", 10.0);
+    let mut guest = peer(&net, "right", "join", &["--lan", "--room", "none", "--wait", "60"]);
+    let lists = |guest: &mut Program, wanted: &[&str], seconds: f64| {
+        guest.line(&format!("a list of {wanted:?}"), seconds, |line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let names = event["rooms"].as_array().map(|rooms| rooms.iter().map(|room| room["name"].clone()));
+            names.is_some_and(|names| names.eq(wanted.iter().map(|name| Value::from(*name))))
+        });
+    };
+    lists(&mut guest, &["ended", "killed"], 15.0);
+    killed.kill();
+    ended.terminate();
+    lists(&mut guest, &[], 45.0);
+}
+
+#[test]
+fn rooms_of_the_lobby_and_of_the_local_network_are_in_one_list() {
+    let Some(net) = network("one", &["switch", "server", "left", "right", "third"]) else { return };
+    join(&net, &["server", "left", "right", "third"]);
+    let mut server = net.inside("server", lobby_path().to_str().unwrap());
+    server.args(["--bind", "192.168.77.2:3478", "--no-http", "--key-file"]).arg(scratch("lobby").join("key"));
+    let mut server = Program::start("lobby_server", &mut server);
+    server.line("ready line", 10.0, |line| line.starts_with("lobby_server ready on "));
+    let lobby = ["--lobby", "192.168.77.2:3478"];
+    let mut far = peer(
+        &net,
+        "third",
+        "host",
+        &[&lobby[..], &["--room", "far", "--for", "14", "--capacity", "4"]].concat(),
+    );
+    far.event("room", 10.0);
+    let mut near = peer(&net, "left", "host", &["--lan", "--room", "near", "--for", "10"]);
+    near.event("serving", 10.0);
+    // Both are listed before one is entered.
+    let both = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["rooms"].as_array().is_some_and(|rooms| rooms.len() == 2)
+    };
+    let mut looking =
+        peer(&net, "right", "join", &[&lobby[..], &["--lan", "--room", "none", "--wait", "20"]].concat());
+    let list: Value = serde_json::from_str(&looking.line("both rooms", 15.0, both)).unwrap();
+    let row = |index: usize| (list["rooms"][index]["name"].clone(), list["rooms"][index]["origin"].clone());
+    assert_eq!((row(0), row(1)), (("near".into(), "lan".into()), ("far".into(), "lobby".into())));
+    looking.kill();
+    for (room, host) in [("near", "left"), ("far", "third")] {
+        let args = [&lobby[..], &["--lan", "--room", room, "--for", "3"]].concat();
+        let mut guest = peer(&net, "right", "join", &args);
+        guest.success(30.0);
+        assert_played(&guest, host);
+    }
+    near.success(30.0);
+    far.success(30.0);
+}
+
+/// A host behind a router that forwards its port, and a guest on the internet.
+fn forwarded(tag: &str) -> Option<Net> {
+    let net = network(tag, &["switch", "left", "guest"])?;
+    join(&net, &["left"]);
+    net.sysctl("switch", "net.ipv4.ip_forward=1").unwrap();
+    net.ip("switch", "addr add 192.168.77.1/24 dev lan").unwrap();
+    net.ip("left", "route add default via 192.168.77.1").unwrap();
+    net.cable("switch", "to-guest", "guest", "eth0").unwrap();
+    net.ip("switch", "addr add 198.18.2.1/24 dev to-guest").unwrap();
+    net.ip("guest", "addr add 198.18.2.2/24 dev eth0").unwrap();
+    net.nft("switch", FORWARDED).unwrap();
+    Some(net)
+}
+
+#[test]
+fn a_host_who_forwards_a_port_is_reached_by_host_port_and_key() {
+    let Some(net) = forwarded("direct") else { return };
+    let args =
+        ["--serve", "34780", "--public-name", "198.18.2.1", "--room", "den", "--players", "2", "--for", "8"];
+    let mut host = peer(&net, "left", "host", &args);
+    let serving = host.event("serving", 10.0);
+    let invite = serving["invites"][0]["text"].as_str().unwrap();
+    assert!(invite.starts_with("bevy-traversal:198.18.2.1:34780/"), "{serving}");
+    let key = invite.split_once('#').unwrap().1;
+    let mut guest =
+        peer(&net, "guest", "join", &["--invite", &format!("198.18.2.1:34780#{key}"), "--for", "3"]);
+    guest.success(30.0);
+    host.success(30.0);
+    for (program, with) in [(&guest, "left"), (&host, "guest")] {
+        assert_played(program, with);
+    }
+    // Somebody else's server in its place is not played at.
+    let other = "A".repeat(42) + "E";
+    let mut host = peer(&net, "left", "host", &args);
+    host.event("serving", 10.0);
+    let wrong = format!("198.18.2.1:34780#{other}");
+    peer(&net, "guest", "join", &["--invite", &wrong, "--deadline", "12"]).failure(20.0, "key");
+}
+
+#[test]
+fn a_guest_behind_a_firewall_reaches_such_a_host_over_its_own_relay() {
+    let Some(net) = forwarded("relayed") else { return };
+    net.nft("guest", FIREWALL).unwrap();
+    let args = ["--serve", "34780", "--public-name", "198.18.2.1", "--room", "den", "--for", "8"];
+    let mut host = peer(&net, "left", "host", &args);
+    let invite = host.event("serving", 10.0)["invites"][0]["text"].as_str().unwrap().to_owned();
+    let mut guest = peer(&net, "guest", "join", &["--invite", &invite, "--for", "3"]);
+    guest.success(30.0);
+    host.success(30.0);
+    for (program, with) in [(&guest, "left"), (&host, "guest")] {
+        assert_played(program, with);
+    }
+}

@@ -1,0 +1,92 @@
+//! The lobby server of a room that is hosted here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use lobby_server::{LobbyServer, RunningServer, Settings, StartError};
+
+use super::HostHere;
+
+/// The server stays for so long when its room is over: those who were in it hear why.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// This is the thread that has the server. Dropping it ends the server, after a moment.
+#[derive(Debug)]
+pub(super) struct Serving {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// What came of the start, until it was taken.
+    pub(super) started: Receiver<Result<Started, StartError>>,
+    /// This is what was asked for.
+    pub(super) wish: HostHere,
+}
+
+/// This is a server that has started.
+#[derive(Clone, Debug)]
+pub(super) struct Started {
+    pub(super) port: u16,
+    /// This game reaches it there.
+    pub(super) here: SocketAddr,
+    pub(super) key: [u8; 32],
+}
+
+impl Serving {
+    /// Starts a server, in a thread: reading the key and opening sockets takes longer than a frame may.
+    pub(super) fn start(wish: HostHere) -> std::io::Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let (tell, started) = bounded(1);
+        let bind = wish.bind;
+        let thread = std::thread::Builder::new().name("traversal-serve".into()).spawn(move || {
+            match open(bind) {
+                Ok((server, started)) => {
+                    let _ = tell.send(Ok(started));
+                    // Nothing is ever sent: the other end is dropped.
+                    let _ = stopped.recv();
+                    server.stop();
+                }
+                Err(error) => _ = tell.send(Err(error)),
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread), started, wish })
+    }
+
+    /// Ends the server in a moment, without waiting for it.
+    pub(super) fn end_soon(mut self) {
+        let (stop, thread) = (self.stop.take(), self.thread.take());
+        let ending = std::thread::Builder::new().name("traversal-serve-end".into()).spawn(move || {
+            std::thread::sleep(LINGER);
+            drop(stop);
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
+        });
+        if let Err(error) = ending {
+            bevy_log::debug!("the server within this game ended at once: {error}");
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(bind: SocketAddr) -> Result<(RunningServer, Started), StartError> {
+    // Any free port serves as the second one, so that several of these run on one machine.
+    let settings = Settings { bind: vec![bind], second_port: Some(0), no_http: true, ..Settings::default() };
+    let server = LobbyServer::new(settings).kept_identity().spawn()?;
+    let port = server.addresses().first.first().map_or(bind.port(), SocketAddr::port);
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let started = Started { port, here: SocketAddr::new(ip, port), key: server.public_key() };
+    Ok((server, started))
+}

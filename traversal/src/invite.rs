@@ -1,0 +1,323 @@
+//! Invites as texts: a lobby server, its key, and a room there, in one line that players send each other.
+//!
+//! `bevy-traversal:HOST[:PORT][/CODE[.TOKEN]]#KEY`: the key is 32 bytes and the token 24, both in base64url without padding
+//! (RFC 4648 section 5). A link has the part behind the scheme as its fragment, which browsers show to no server.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+
+use crate::address::{canonical, is_sendable};
+use crate::text;
+use crate::wire::message::InviteToken;
+
+/// A lobby server whose address names no port has this UDP port: STUN's (RFC 8489 section 18.6), since the server
+/// answers STUN on it too.
+pub const DEFAULT_PORT: u16 = 3478;
+/// An invite is read from a text of so many bytes at the most. The longest one that can be made has 360, and each of them
+/// may come as three where a program has put percent signs.
+pub const MAX_INVITE: usize = 1100;
+/// Discord takes join secrets of so many bytes (Discord Social SDK, activity secrets).
+pub const DISCORD_SECRET: usize = 128;
+/// Steam takes values of rich presence of so many bytes, `connect` among them (`k_cchMaxRichPresenceValueLength`).
+pub const STEAM_CONNECT: usize = 256;
+
+const SCHEME: &str = "bevy-traversal:";
+/// A name in DNS has so many characters at the most, and each label so many (RFC 1035 section 2.3.4).
+const MAX_HOST: usize = 253;
+const MAX_LABEL: usize = 63;
+
+/// This says why a text is no invite, or an invite cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InviteError {
+    /// The text is too long.
+    #[error("it has {bytes} bytes, at most {most} are allowed")]
+    TooLong {
+        /// It has so many bytes.
+        bytes: usize,
+        /// It may have so many.
+        most: usize,
+    },
+    /// There is no `#` with the server's key behind it.
+    #[error("there is no key in it; copy all of the invite, with what follows the #")]
+    NoKey,
+    /// What stands behind the `#` is no key.
+    #[error("its key is not 32 bytes in base64; copy all of the invite")]
+    BadKey,
+    /// What names the server is neither a name nor an address.
+    #[error("its server is not host, host:port or [IPv6]:port, with a port from 1 to 65535")]
+    BadServer,
+    /// The code or the allowance behind it is damaged.
+    #[error("its room is not valid; copy all of the invite")]
+    BadRoom,
+    /// A percent sign is not followed by two hexadecimal digits, or stands for something that no invite has.
+    #[error("it has characters that no invite has")]
+    BadCharacter,
+    /// The server is one of the game's own, and the invite has another key for it.
+    #[error(
+        "it has another key for this game's lobby server than the game: the invite is old, or somebody made it to lead you \
+         elsewhere"
+    )]
+    OtherKey,
+    /// This player is in no room that it could invite to, or not logged in.
+    #[error("there is no room to invite to, or no lobby server knows of it")]
+    NoRoom,
+}
+
+/// This is an invite: where a lobby server is, which key it has, and which room there is meant.
+///
+/// ```
+/// use traversal_core::invite::Invite;
+///
+/// let key = [7; 32];
+/// let invite = Invite::new("Lobby.example.com", key)?.with_code("K7PX2M")?;
+/// let text = invite.to_string();
+/// assert_eq!(text, "bevy-traversal:lobby.example.com/K7PX2M#BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc");
+/// assert_eq!(text.parse::<Invite>()?, invite);
+/// let link = invite.link("https://game.example/join");
+/// assert_eq!(link.parse::<Invite>()?, invite);
+/// # Ok::<(), traversal_core::invite::InviteError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Invite {
+    host: Host,
+    port: u16,
+    code: Option<String>,
+    token: Option<[u8; InviteToken::LENGTH]>,
+    key: [u8; 32],
+}
+
+/// This is where a server is, in a form that is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Host {
+    Ip(IpAddr),
+    Name(String),
+}
+
+impl Invite {
+    /// Makes an invite to a server, `host:port` or `host`, with this key. Without a code it leads into the only public room
+    /// there.
+    ///
+    /// # Errors
+    /// [`InviteError::BadServer`].
+    pub fn new(server: &str, key: [u8; 32]) -> Result<Self, InviteError> {
+        let (host, port) = read_server(server.trim())?;
+        Ok(Self { host, port, code: None, token: None, key })
+    }
+
+    /// Returns the invite with a room's short code.
+    ///
+    /// # Errors
+    /// [`InviteError::BadRoom`].
+    pub fn with_code(self, code: &str) -> Result<Self, InviteError> {
+        Ok(Self { code: Some(read_code(code)?), ..self })
+    }
+
+    /// Returns the invite with the host's allowance. Without a code it has no effect.
+    #[must_use]
+    pub fn with_token(self, token: InviteToken) -> Self {
+        Self { token: self.code.is_some().then(|| token.to_bytes()), ..self }
+    }
+
+    /// Returns the server as lobby servers are named: `host:port` or `[IPv6]:port`, in lower case.
+    pub fn server(&self) -> String {
+        match &self.host {
+            Host::Ip(ip) => SocketAddr::new(*ip, self.port).to_string(),
+            Host::Name(name) => format!("{name}:{}", self.port),
+        }
+    }
+
+    /// Returns whether a server that is named so is this one.
+    pub fn is_of(&self, server: &str) -> bool {
+        read_server(server.trim()).is_ok_and(|(host, port)| host == self.host && port == self.port)
+    }
+
+    /// Returns the room's short code; none: the only public room at the server.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// Returns the host's allowance, if the invite has one.
+    pub fn token(&self) -> Option<InviteToken> {
+        self.token.as_ref().map(InviteToken::from_bytes)
+    }
+
+    /// Returns the key that the server has to have.
+    pub fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
+    /// Returns the invite without its scheme, which is shorter and is read all the same.
+    pub fn short(&self) -> String {
+        let mut text = match (&self.host, self.port) {
+            (Host::Name(name), DEFAULT_PORT) => name.clone(),
+            (Host::Ip(IpAddr::V4(ip)), DEFAULT_PORT) => ip.to_string(),
+            (Host::Ip(IpAddr::V6(ip)), DEFAULT_PORT) => format!("[{ip}]"),
+            _ => self.server(),
+        };
+        if let Some(code) = &self.code {
+            text.push('/');
+            text.push_str(code);
+        }
+        if let Some(token) = &self.token {
+            text.push('.');
+            text.push_str(&URL_SAFE_NO_PAD.encode(token));
+        }
+        text.push('#');
+        text.push_str(&URL_SAFE_NO_PAD.encode(self.key));
+        text
+    }
+
+    /// Returns a link to a page of the game's: this address, and the invite as its fragment. Browsers keep that to
+    /// themselves, so that the page's server and its log learn neither key nor allowance.
+    pub fn link(&self, page: &str) -> String {
+        let page = page.split('#').next().unwrap_or_default();
+        let short = self.short();
+        let encoded = short.replace('#', "%23").replace('[', "%5B").replace(']', "%5D");
+        format!("{page}#{encoded}")
+    }
+
+    /// Returns the text for a join secret of Discord's rich presence.
+    ///
+    /// # Errors
+    /// [`InviteError::TooLong`]: the server's name is so long that the secret would have more than [`DISCORD_SECRET`] bytes.
+    pub fn discord_secret(&self) -> Result<String, InviteError> {
+        within(self.short(), DISCORD_SECRET)
+    }
+
+    /// Returns the text for the key `connect` of Steam's rich presence. Steam starts the game with it as an argument.
+    ///
+    /// # Errors
+    /// [`InviteError::TooLong`]: it would have more than [`STEAM_CONNECT`] bytes.
+    pub fn steam_connect(&self) -> Result<String, InviteError> {
+        within(self.to_string(), STEAM_CONNECT)
+    }
+}
+
+impl fmt::Display for Invite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}", self.short())
+    }
+}
+
+impl FromStr for Invite {
+    type Err = InviteError;
+
+    fn from_str(text: &str) -> Result<Self, InviteError> {
+        let text = text.trim();
+        if text.len() > MAX_INVITE {
+            return Err(InviteError::TooLong { bytes: text.len(), most: MAX_INVITE });
+        }
+        // Chat programs put links into angle brackets.
+        let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+        let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+        let body = if scheme.is_some() {
+            let body = &text[SCHEME.len()..];
+            body.strip_prefix("//").unwrap_or(body)
+        } else if text.contains("://") {
+            text.split_once('#').ok_or(InviteError::NoKey)?.1
+        } else {
+            text
+        };
+        let body = decode(body)?;
+        let (place, key) = body.split_once('#').ok_or(InviteError::NoKey)?;
+        let (server, room) = match place.split_once('/') {
+            Some((server, room)) => (server, Some(room).filter(|room| !room.is_empty())),
+            None => (place, None),
+        };
+        let invite = Self::new(server, read_key(key)?)?;
+        let Some(room) = room else { return Ok(invite) };
+        let Some((code, token)) = room.split_once('.') else { return invite.with_code(room) };
+        let token = URL_SAFE_NO_PAD.decode(token).map_err(|_| InviteError::BadRoom)?;
+        let token: [u8; InviteToken::LENGTH] = token.try_into().map_err(|_| InviteError::BadRoom)?;
+        Ok(Self { token: Some(token), ..invite.with_code(code)? })
+    }
+}
+
+fn within(text: String, most: usize) -> Result<String, InviteError> {
+    let bytes = text.len();
+    if bytes > most { Err(InviteError::TooLong { bytes, most }) } else { Ok(text) }
+}
+
+/// Takes percent signs away that a program has put (RFC 3986 section 2.1). No invite has any of its own.
+fn decode(text: &str) -> Result<String, InviteError> {
+    let mut decoded = String::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            let (Some(high), Some(low)) = (digit(), digit()) else { return Err(InviteError::BadCharacter) };
+            u8::try_from(high * 16 + low).map_err(|_| InviteError::BadCharacter)?
+        } else {
+            byte
+        };
+        if !byte.is_ascii_graphic() || byte == b'%' {
+            return Err(InviteError::BadCharacter);
+        }
+        decoded.push(char::from(byte));
+    }
+    Ok(decoded)
+}
+
+/// Reads a key in either alphabet of base64, with padding or without: as invites have it, and as `lobby_server key` prints it.
+fn read_key(text: &str) -> Result<[u8; 32], InviteError> {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let standard = text.contains(['+', '/']);
+    let alphabet = if standard { &alphabet::STANDARD } else { &alphabet::URL_SAFE };
+    let bytes = GeneralPurpose::new(alphabet, config).decode(text).map_err(|_| InviteError::BadKey)?;
+    bytes.try_into().map_err(|_| InviteError::BadKey)
+}
+
+fn read_code(code: &str) -> Result<String, InviteError> {
+    let fits = !code.is_empty()
+        && code.len() <= text::CODE.bytes
+        && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if fits { Ok(code.to_ascii_uppercase()) } else { Err(InviteError::BadRoom) }
+}
+
+fn read_server(server: &str) -> Result<(Host, u16), InviteError> {
+    let of_ip = |ip: IpAddr, port: u16| {
+        let address = canonical(SocketAddr::new(ip, port));
+        is_sendable(address).then(|| (Host::Ip(address.ip()), port)).ok_or(InviteError::BadServer)
+    };
+    if let Ok(address) = server.parse::<SocketAddr>() {
+        // A scope counts on one machine alone.
+        if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) {
+            return Err(InviteError::BadServer);
+        }
+        return of_ip(address.ip(), address.port());
+    }
+    let bare = server.strip_prefix('[').and_then(|server| server.strip_suffix(']')).unwrap_or(server);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return of_ip(ip, DEFAULT_PORT);
+    }
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, port.parse().map_err(|_| InviteError::BadServer)?)
+        }
+        Some(_) => return Err(InviteError::BadServer),
+        None => (server, DEFAULT_PORT),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let label = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    // What ends in a number is an address that is none, to resolvers too (RFC 6943 section 3.1.1).
+    let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if port == 0 || host.len() > MAX_HOST || numeric || !host.split('.').all(label) {
+        return Err(InviteError::BadServer);
+    }
+    Ok((Host::Name(host.to_ascii_lowercase()), port))
+}
+
+#[cfg(test)]
+mod tests;
