@@ -257,7 +257,7 @@ impl Lobby {
                     Request::CreateRoom { options } => Some(std::mem::take(&mut options.properties)),
                     _ => None,
                 };
-                let news = self.entered(cx, info, pending.request);
+                let news = self.entered(cx, info, Some(pending.request));
                 self.show_shared(cx, properties);
                 self.flush(cx);
                 return Some(news);

@@ -131,7 +131,7 @@ impl Sub {
             Self::Doctor(_) => true,
             Self::Host { serving, .. } => serving.is_wanted(),
             Self::Join { invite, lan, .. } => invite.is_some() || *lan,
-            Self::Nat { .. } | Self::Quick { .. } => false,
+            Self::Nat { .. } | Self::Quick { .. } | Self::People(_) => false,
         }
     }
 }
@@ -153,6 +153,7 @@ impl Cli {
             | Sub::Host { common, .. }
             | Sub::Join { common, .. }
             | Sub::Quick { common, .. } => !common.lobby.is_empty(),
+            Sub::People(people) => !people.common().lobby.is_empty(),
         };
         if named || self.command.needs_no_lobby() {
             return Ok(());

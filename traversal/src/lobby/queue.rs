@@ -7,7 +7,7 @@ use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::login::ServerLink;
 use crate::text;
-use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError, RoomTarget};
+use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError};
 
 /// This is the quick match that this player waits for.
 #[derive(Debug)]
@@ -128,8 +128,7 @@ impl Lobby {
             return Some(LobbyNews::Unwanted);
         }
         self.end_queue(cx);
-        let entered_by = Request::JoinRoom { target: RoomTarget::Name(room.name.clone()), password: None };
-        let news = self.entered(cx, room, entered_by);
+        let news = self.entered(cx, room, None);
         self.show_shared(cx, None);
         Some(news)
     }

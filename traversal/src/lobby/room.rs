@@ -113,13 +113,19 @@ impl Lobby {
         self.room.take()
     }
 
-    pub(super) fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Request) -> LobbyNews {
-        let password = password_of(&request);
+    /// Takes note that this player is in a room now: by its own request, or put into it by the server.
+    pub(super) fn entered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        info: RoomInfo,
+        request: Option<Request>,
+    ) -> LobbyNews {
+        let password = request.as_ref().and_then(password_of);
         let hosting = info.host == cx.identity.player_id();
         let former = self.room.take().filter(|room| room.info.id == info.id);
         let entered_by = if hosting {
             Request::CreateRoom { options: info.options(password.clone()) }
-        } else if let Request::JoinInvited { token, .. } = request {
+        } else if let Some(Request::JoinInvited { token, .. }) = request {
             // An invite that serves once serves the one player again.
             Request::JoinInvited { code: info.code.clone(), token }
         } else {
