@@ -244,6 +244,10 @@ struct RecipesDoctests;
 struct RoomsDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/ways-in.md")]
+struct WaysInDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/shown.md")]
 struct ShownDoctests;
 

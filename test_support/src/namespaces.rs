@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// These are named namespaces, whose loopback interfaces are up. They are gone when this is dropped.
@@ -20,7 +21,10 @@ impl Net {
     /// Namespaces and firewalls can be had here.
     pub fn possible() -> Result<(), String> {
         run(Command::new("nft").args(["list", "tables"]))?;
-        let probe = format!("peer-{}-probe", std::process::id());
+        // Tests of one process look at the same moment.
+        static PROBES: AtomicU32 = AtomicU32::new(0);
+        let number = PROBES.fetch_add(1, Ordering::Relaxed);
+        let probe = format!("peer-{}-probe{number}", std::process::id());
         run(Command::new("ip").args(["netns", "add", &probe]))?;
         run(Command::new("ip").args(["netns", "del", &probe]))
     }

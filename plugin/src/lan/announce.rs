@@ -20,11 +20,14 @@ const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 /// The longest question is shorter.
 const BUFFER: usize = 1500;
+/// So many datagrams are read before the other things have their turn, so that a flood holds up nobody who waits for the
+/// thread's end.
+pub(super) const TURN: usize = 64;
 /// So many questions are answered within [`RATE_WINDOW`]: thirty players who look for rooms ask ten times in that time.
 const RATE: usize = 300;
 const RATE_WINDOW: Duration = Duration::from_secs(30);
 /// So long is waited for the word that the room is gone to be said; mDNS says it three times within a second.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// This is the thread; dropping it has it say that the room is gone.
 #[derive(Debug)]
@@ -75,6 +78,19 @@ fn listen() -> io::Result<UdpSocket> {
     Ok(UdpSocket::from_std(socket.into()))
 }
 
+/// Returns the next datagram of a socket: its length and sender. None: there is no further one at present. What a system
+/// says of datagrams that were sent before (Windows does) is passed over.
+pub(super) fn next(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    for _ in 0..TURN {
+        match socket.recv_from(buffer) {
+            Ok(received) => return Some(received),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(_) => {}
+        }
+    }
+    None
+}
+
 /// Returns whether this is somebody in the same network, or on this machine.
 pub(super) fn is_near(from: IpAddr, networks: &[OwnNetwork]) -> bool {
     match from.to_canonical() {
@@ -84,7 +100,7 @@ pub(super) fn is_near(from: IpAddr, networks: &[OwnNetwork]) -> bool {
 }
 
 fn announce(mut poll: Poll, heard: &Receiver<Announcement>, interfaces: &Interfaces) {
-    let mut socket = match listen() {
+    let socket = match listen() {
         Ok(mut socket) => {
             let registered = poll.registry().register(&mut socket, SOCKET, Interest::READABLE);
             registered.is_ok().then_some(socket)
@@ -100,8 +116,9 @@ fn announce(mut poll: Poll, heard: &Receiver<Announcement>, interfaces: &Interfa
     let mut room = None;
     let mut answered = VecDeque::new();
     let mut events = Events::with_capacity(16);
+    let mut more = false;
     loop {
-        if let Err(error) = poll.poll(&mut events, None)
+        if let Err(error) = poll.poll(&mut events, more.then_some(Duration::ZERO))
             && error.kind() != io::ErrorKind::Interrupted
         {
             bevy_log::warn!("the local network is not told of the room any more: {error}");
@@ -116,22 +133,22 @@ fn announce(mut poll: Poll, heard: &Receiver<Announcement>, interfaces: &Interfa
         }
         let Some(room) = &room else { continue };
         mdns.tell(room);
-        if let Some(socket) = &mut socket {
-            answer_all(socket, room, interfaces, &mut answered);
-        }
+        more = socket.as_ref().is_some_and(|socket| answer_some(socket, room, interfaces, &mut answered));
     }
     mdns.end();
 }
 
-fn answer_all(
-    socket: &mut UdpSocket,
+/// Answers those who ask. True if there may be more of them.
+fn answer_some(
+    socket: &UdpSocket,
     room: &Announcement,
     interfaces: &Interfaces,
     answered: &mut VecDeque<Instant>,
-) {
+) -> bool {
     let mut buffer = [0; BUFFER];
     let mut near = None;
-    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+    for _ in 0..TURN {
+        let Some((length, from)) = next(socket, &mut buffer) else { return false };
         let now = Instant::now();
         while answered.front().is_some_and(|at| now.saturating_duration_since(*at) >= RATE_WINDOW) {
             answered.pop_front();
@@ -146,6 +163,7 @@ fn answer_all(
             answered.push_back(now);
         }
     }
+    true
 }
 
 /// This is what mDNS says.

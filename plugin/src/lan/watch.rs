@@ -12,7 +12,7 @@ use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::announce::is_near;
+use super::announce::{FAREWELL, TURN, is_near, next};
 use super::found::Found;
 use super::words::{Announcement, LAN_PORT, SERVICE, Word, question, read};
 use super::{LanRoom, MAX_LAN_ROOMS};
@@ -69,6 +69,7 @@ impl Watcher {
             nonce: 0,
             ask_at: Instant::now(),
             verify_at: Instant::now() + VERIFY,
+            more: false,
         };
         let thread = std::thread::Builder::new()
             .name("traversal-watch".into())
@@ -96,6 +97,8 @@ struct Watching {
     nonce: u64,
     ask_at: Instant,
     verify_at: Instant,
+    /// More may have come in than was read in this turn.
+    more: bool,
 }
 
 impl Watching {
@@ -109,7 +112,7 @@ impl Watching {
             }
             let now = Instant::now();
             let due = self.found.next().map_or(self.ask_at, |next| next.min(self.ask_at));
-            let wait = due.saturating_duration_since(now);
+            let wait = if self.more { Duration::ZERO } else { due.saturating_duration_since(now) };
             if let Err(error) = poll.poll(&mut events, Some(wait))
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -150,7 +153,12 @@ impl Watching {
     /// Takes the answers.
     fn hear(&mut self, now: Instant) -> bool {
         let (mut buffer, mut changed) = ([0; BUFFER], false);
-        while let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
+        self.more = true;
+        for _ in 0..TURN {
+            let Some((length, from)) = next(&self.socket, &mut buffer) else {
+                self.more = false;
+                break;
+            };
             if let Some(Word::Answer { nonce, room }) = read(&buffer[..length])
                 && nonce == self.nonce
             {
@@ -265,10 +273,10 @@ impl Mdns {
     }
 
     fn end(mut self) {
-        // Its end hangs up on the thread that waits for it.
-        let _ = self.daemon.shutdown();
         drop(std::mem::replace(&mut self.events, crossbeam_channel::never()));
-        if let Some(thread) = self.thread.take() {
+        let ended = self.daemon.shutdown().ok().is_some_and(|ended| ended.recv_timeout(FAREWELL).is_ok());
+        // Its end hangs up on the thread that waits for it. Without it nobody waits for that thread.
+        if let Some(thread) = self.thread.take().filter(|_| ended) {
             let _ = thread.join();
         }
     }
