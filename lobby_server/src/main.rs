@@ -129,11 +129,11 @@ struct Flags {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_tcp: bool,
     /// TLS at port 443, for players whose networks let out nothing else: the certificate, with those that it is signed by (PEM).
-    #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_cert: Option<PathBuf>,
     /// Its secret key (PEM). Both files are read again at SIGHUP.
-    #[arg(long, global = true, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_key: Option<PathBuf>,
     /// The port of TLS, where a firewall redirects 443 there. [default: 443]

@@ -48,18 +48,19 @@ fn nobody() -> String {
 }
 
 /// Two players meet in a room whose server they reach by TLS at this port alone, and play over the relay.
-fn play(lobby: &str, port: u16, key: &str, token: &[&str]) -> (Program, Program) {
+fn play(lobby: &str, port: u16, key: &str) {
     let port = port.to_string();
     let args = ["--tls-port", &port, "--server-key", key, "--relay", "only", "--for", "2"];
-    let args = [&args[..], token].concat();
-    let mut host = peer("Secretive", lobby, "host", &[&args[..], &["--room", "backroom"]].concat());
+    let start = |name: &str, kind: &str| {
+        peer(name, lobby, kind, &[&args[..], &["--room", "backroom", "--name", name]].concat())
+    };
+    let mut host = start("Secretive", "host");
     host.event("room", 15.0);
-    let mut guest = peer("Curious", lobby, "join", &[&args[..], &["--room", "backroom"]].concat());
+    let mut guest = start("Curious", "join");
     guest.success(30.0);
     host.success(30.0);
     assert_played(&host, "Curious");
     assert_played(&guest, "Secretive");
-    (host, guest)
 }
 
 #[test]
@@ -67,9 +68,7 @@ fn players_whom_neither_udp_nor_tcp_takes_to_the_server_play_over_tls() {
     // The certificate's kind is the hoster's choice.
     for pem in [ONE, RSA] {
         let served = Served::start(pem);
-        let (host, _) = play(&nobody(), served.tls.port(), &served.lobby.key, &[]);
-        let took = host.events("lobby_online").first().map(|event| event["ms"].clone());
-        eprintln!("online after {took:?}");
+        play(&nobody(), served.tls.port(), &served.lobby.key);
     }
 }
 
@@ -131,7 +130,7 @@ fn pass_on(
 fn who_ends_the_tls_in_the_middle_sees_sealed_datagrams_alone() {
     let served = Served::start(ONE);
     let (port, seen) = middle(served.lobby.address.clone());
-    play(&nobody(), port, &served.lobby.key, &[]);
+    play(&nobody(), port, &served.lobby.key);
     let seen = seen.lock().unwrap();
     assert!(seen.len() > 10_000, "the game went through it: {} bytes", seen.len());
     for word in ["Secretive", "Curious", "backroom", "game_message", "hello"] {
@@ -156,7 +155,7 @@ fn a_server_with_another_key_is_refused_whatever_its_certificate() {
         ["--tls-port", &port(&other), "--server-key", &served.lobby.key, "--room", "r1", "--deadline", "10"];
     let mut player = peer("A", &lobby, "host", &args);
     player.failure(20.0, "key");
-    assert!(player.events("lobby_online").is_empty(), "{}", player.log());
+    assert!(player.events("logged_in").is_empty(), "{}", player.log());
     // The key is known from the first time.
     let identity = scratch("identity").join("player");
     let known = ["--identity", identity.to_str().unwrap(), "--room", "r1", "--deadline", "10"];
@@ -168,7 +167,7 @@ fn a_server_with_another_key_is_refused_whatever_its_certificate() {
     first.kill();
     let mut second = start(&port(&other), &[]);
     second.failure(20.0, "key");
-    assert!(second.events("room").is_empty(), "{}", second.log());
+    assert!(second.events("logged_in").is_empty(), "{}", second.log());
 }
 
 /// A firewall lets out TCP to port 443, and drops the rest without a word.

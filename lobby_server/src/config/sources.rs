@@ -44,10 +44,10 @@ fn is_of_kubernetes(name: &str) -> bool {
     let ends_with_host = words.ends_with(&["SERVICE", "HOST"]);
     let named_port = words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]);
     let port = words.iter().rposition(|word| *word == "PORT").is_some_and(|at| {
-        // `LOBBY_PORT`, but not `LOBBY_SECOND_PORT`, which is ours.
+        // `LOBBY_PORT`, but not `LOBBY_SECOND_PORT` and `LOBBY_TLS_PORT`, which are ours.
         let (before, after) = (&words[..at], &words[at + 1..]);
         match after {
-            [] => before != ["LOBBY", "SECOND"],
+            [] => !matches!(before, ["LOBBY", "SECOND" | "TLS"]),
             [number, protocol, ..] => {
                 number.parse::<u16>().is_ok() && matches!(*protocol, "TCP" | "UDP" | "SCTP")
             }
@@ -192,9 +192,14 @@ mod tests {
         ] {
             assert!(is_of_kubernetes(name), "{name}");
         }
-        for name in
-            ["LOBBY_SECOND_PORT", "LOBBY_SECOND_PROT", "LOBBY_MAX_SESSION", "LOBBY_HTTP", "LOBBY_PORTS"]
-        {
+        for name in [
+            "LOBBY_SECOND_PORT",
+            "LOBBY_TLS_PORT",
+            "LOBBY_SECOND_PROT",
+            "LOBBY_MAX_SESSION",
+            "LOBBY_HTTP",
+            "LOBBY_PORTS",
+        ] {
             assert!(!is_of_kubernetes(name), "{name}");
         }
     }

@@ -59,6 +59,8 @@ struct Now {
     matches: usize,
     relays: usize,
     tcp_connections: usize,
+    /// So many of them are of TLS.
+    tls_connections: usize,
     /// Nodes that share the registry; none where it is this server's own.
     nodes: Option<u64>,
     matches_per_minute: f64,
@@ -206,6 +208,7 @@ fn now(status: &Status, seen: &Seen) -> Now {
         matches: gauges.matches,
         relays: gauges.relays,
         tcp_connections: status.tcp_connections,
+        tls_connections: status.tls.connections,
         nodes: status.registry.shared.then_some(status.registry.nodes),
         matches_per_minute: mean(seen, |sample| sample.matches_per_minute),
         relay_bytes_per_s: relay_rate(seen),

@@ -76,3 +76,42 @@ impl Shakes {
         self.numbers.time += time;
     }
 }
+
+#[cfg(all(test, feature = "tls", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests {
+    use test_support::certificates::ONE;
+
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn handshakes_get_their_share_of_the_time_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = ONE.write(folder.path());
+        let settings = Settings { tls_cert: Some(certificate), tls_key: Some(key), ..Settings::default() };
+        let certificate = Certificate::read(&settings).unwrap().unwrap();
+        let start = Instant::now();
+        let mut shakes = Shakes::new(certificate, [7; 16], start);
+        // Each takes 2 ms, and there is always another one.
+        let (mut now, mut done) = (start, 0u32);
+        while now < start + Duration::from_secs(10) {
+            match shakes.wait(now) {
+                Some(later) => now = later,
+                None => {
+                    shakes.took(Duration::from_millis(2));
+                    now += Duration::from_millis(2);
+                    done += 1;
+                }
+            }
+        }
+        let took = shakes.numbers.time.as_secs_f64();
+        assert!((2.3..2.6).contains(&took), "a quarter of ten seconds: {took} for {done}");
+        assert!(shakes.numbers.waited > 0);
+        // By address.
+        let begun = |shakes: &mut Shakes, ip: &str| {
+            let ip = ip.parse().unwrap();
+            (0..1000).filter(|_| shakes.allow(now, ip)).count()
+        };
+        assert_eq!((begun(&mut shakes, "203.0.113.1"), begun(&mut shakes, "203.0.113.2")), (128, 128));
+    }
+}
