@@ -199,6 +199,7 @@ impl Cluster {
                 | RegistryOperation::Find { .. }
                 | RegistryOperation::List { .. }
                 | RegistryOperation::Locate(_)
+                | RegistryOperation::Post { .. }
         );
         if asks && !self.shared.is_up() {
             self.shared.count_failure(1);

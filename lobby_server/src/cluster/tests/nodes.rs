@@ -296,3 +296,29 @@ fn a_node_that_does_not_fit_is_told_before_it_starts() {
     let nowhere = address("redis+unix:///nowhere/redis.sock").unwrap().unwrap();
     assert!(matches!(look(&nowhere, &member(2)), Ok(Outlook::Away(_))));
 }
+
+#[test]
+fn what_a_node_posts_comes_to_the_node_of_the_player_and_nothing_of_it_stays_for_ever() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let mut one = Node::start(&redis, 1).until_up(true);
+    let mut two = Node::start(&redis, 2).until_up(true);
+    let player = PlayerId([7; 16]);
+    two.order(RegistryOperation::Arrive(player));
+    one.wait("the player has arrived", |one| {
+        one.ask(RegistryOperation::Locate(player)) == Ok(RegistryReply::At(Some(2)))
+    });
+    let post = |body: &str| RegistryOperation::Post { to: vec![player], body: body.into() };
+    let posted = |body: &str| RegistryNote::Post { from: 1, to: vec![player], body: body.into() };
+    assert_eq!(one.ask(post("first")), Ok(RegistryReply::Done));
+    two.wait("it has come", |two| two.notes.contains(&posted("first")));
+    let start = Instant::now();
+    assert_eq!(one.ask(post("second")), Ok(RegistryReply::Done));
+    two.wait("the second one, too", |two| two.notes.contains(&posted("second")));
+    println!("from one node to the other in {:?}", start.elapsed());
+    assert_eq!(two.notes.iter().filter(|note| **note == posted("first")).count(), 1, "each comes once");
+    assert_all_end(&redis);
+    // Redis is gone for a moment: both hear that words may be lost.
+    one.notes.clear();
+    redis.ask(&["FLUSHALL"]).unwrap();
+    one.wait("it has heard", |one| one.notes.contains(&RegistryNote::Resumed));
+}
