@@ -9,6 +9,7 @@ use traversal_core::wire::message::RoomOptions;
 use crate::messages::requests::{
     CancelQuickMatch, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer, LeaveRoom, QuickMatch,
 };
+use crate::messages::room::{HandOver, SetProperties, SetReady};
 
 /// These methods of [`Commands`] make requests to the lobby server and the room. Each writes the request message of
 /// the same name when the commands are applied; what comes of it is told as with the message.
@@ -60,6 +61,21 @@ pub trait TraversalCommands {
     /// Puts a member out, as the room's host ([`KickPeer`]).
     fn kick_player(&mut self, player: PlayerId, reason: impl Into<String>) {
         self.request(KickPeer { player, reason: reason.into(), rejoin: false });
+    }
+
+    /// Says that this player is ready, or is not any more ([`SetReady`]).
+    fn set_ready(&mut self, ready: bool) {
+        self.request(SetReady(ready));
+    }
+
+    /// Gives this player a property that all in the room see ([`SetProperties`]).
+    fn set_property(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.request(SetProperties::put(key, value));
+    }
+
+    /// Makes a member host, and stays as a member ([`HandOver`]).
+    fn hand_over(&mut self, player: PlayerId) {
+        self.request(HandOver { player });
     }
 
     /// Logs in to this lobby server, `host:port` or `host`, instead of the present one ([`ConnectLobby`]).
