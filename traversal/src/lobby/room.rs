@@ -114,6 +114,7 @@ impl Lobby {
     }
 
     pub(super) fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Request) -> LobbyNews {
+        self.end_watch(cx);
         let password = password_of(&request);
         let hosting = info.host == cx.identity.player_id();
         let former = self.room.take().filter(|room| room.info.id == info.id);
