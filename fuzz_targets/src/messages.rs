@@ -195,7 +195,7 @@ pub(crate) fn command_options(u: &mut Unstructured<'_>, known: &Known, player: P
             Command::JoinRoom { target: RoomTarget::Name(text(u)?), password: None, wait }
         }
         2 => Command::LeaveRoom,
-        3 => Command::ListRooms,
+        3 => Command::ListRooms(Default::default()),
         4 => Command::AnswerJoin { join: join(u, known)?, allow: bool::arbitrary(u)?, reason: text(u)? },
         5 => Command::Kick { player, reason: text(u)?, rejoin: bool::arbitrary(u)? },
         6 => Command::SetMetadata([(text(u)?, text(u)?)].into()),

@@ -188,7 +188,7 @@ impl Story {
 
     fn client_says(&mut self) {
         let end = &mut self.client;
-        let request = Request::ListRooms { after: None };
+        let request = Request::ListRooms { query: Default::default() };
         let body = ToServer::Request { id: RequestId(end.next), request };
         if end.session.send(self.now, body).is_ok() {
             end.owed.insert(end.next, 4);

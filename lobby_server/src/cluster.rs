@@ -197,7 +197,7 @@ impl Cluster {
             command.operation,
             RegistryOperation::Claim(_)
                 | RegistryOperation::Find { .. }
-                | RegistryOperation::List { .. }
+                | RegistryOperation::Changes { .. }
                 | RegistryOperation::Locate(_)
                 | RegistryOperation::Post { .. }
         );

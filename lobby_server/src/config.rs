@@ -28,6 +28,8 @@ const HALF_OPEN: Duration = Duration::from_secs(10);
 pub struct ServerConfig {
     /// This number names the node among those that share a registry. The default is 0.
     pub node: u64,
+    /// Lists of rooms say that the rooms of this server are in this region; empty, the default: it has no name.
+    pub region: String,
     /// Only these games are served; empty, the default, means all.
     pub games: Vec<String>,
     /// A session is over after this silence (default 35 s). Players keep alive every 15 s, so two keepalives may be
@@ -115,6 +117,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             node: 0,
+            region: String::new(),
             games: Vec::new(),
             session_timeout: Duration::from_secs(35),
             keep_seat: Duration::from_secs(60),

@@ -35,6 +35,7 @@ pub mod key;
 mod kicked;
 mod limits;
 mod link;
+mod listing;
 pub mod log;
 mod matchmaking;
 mod outcomes;

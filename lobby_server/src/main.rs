@@ -145,6 +145,10 @@ struct Flags {
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<String>,
+    /// Region that lists of rooms say this server's rooms are in, as in eu. [default: none]
+    #[arg(long, global = true, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
     /// Whether players may play over this server: allow, only or never. [default: allow]
     #[arg(long, global = true, value_name = "MODE", value_parser = ["allow", "only", "never"])]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@
 //!
 //! A room lives at one node, and so do all players who are in it: a player who asks another node for it is sent there.
 
+mod changes;
 mod memory;
 mod store;
 #[cfg(test)]
@@ -13,7 +14,9 @@ pub(crate) mod tests;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
 pub use memory::MemoryRegistry;
@@ -37,7 +40,7 @@ pub(crate) const MAX_WAITING_POSTS: usize = 20_000;
 pub struct RegistryId(pub u64);
 
 /// This is something that the registry is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegistryCommand {
     /// This is the number that comes back with the reply.
     pub id: RegistryId,
@@ -77,7 +80,7 @@ pub struct NodeSite {
 }
 
 /// This is a room as all nodes know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RoomRecord {
     /// This is the node that holds the room, and the room's id there.
     pub location: RoomLocation,
@@ -88,11 +91,35 @@ pub struct RoomRecord {
     /// This says whether listings show the room.
     pub public: bool,
     /// Listings say this of the room.
+    pub shown: Shown,
+}
+
+/// This is what all nodes need to know of a room to list it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Listings show this, with all of the room's metadata. Its age is not here, its round trip is the host's own to its
+    /// node, and who asks is told another way than this.
     pub summary: RoomSummary,
+    /// The room was opened at this time, in seconds since 1970.
+    pub opened_s: u64,
+    /// This decides how players are expected to reach the host. None: they are told nothing, as the room does not let
+    /// everybody in, or nothing is known.
+    pub host: Option<HostReach>,
+}
+
+/// This is what is known of how a room's host can be reached. It is told to no player.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostReach {
+    /// This is its NAT.
+    pub nat: NatProfile,
+    /// The NAT is one of IPv6.
+    pub v6: bool,
+    /// It plays over the relay alone.
+    pub relay_only: bool,
 }
 
 /// This is what a [`RegistryCommand`] asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RegistryOperation {
     /// This claims a room, new or taken up by a ticket, if its name and code are free. The reply is `Claimed`, `NameTaken` or
@@ -117,14 +144,12 @@ pub enum RegistryOperation {
         /// The room has this name or code.
         target: RoomTarget,
     },
-    /// It asks for a page of public rooms in the order of their names. The reply is `Rooms`.
-    List {
+    /// It asks what is new of the public rooms of other nodes. The reply is `Changes`.
+    Changes {
         /// The rooms belong to this game.
         game: String,
-        /// The page begins after this name; none: with the first one.
-        after: Option<String>,
-        /// The page has at most so many rooms.
-        limit: usize,
+        /// This was known before.
+        since: ChangeMark,
     },
     /// A player has logged in at this node. The reply is `Done`; the node where it was before hears of it
     /// ([`RegistryNote::PlayerElsewhere`]).
@@ -143,7 +168,7 @@ pub enum RegistryOperation {
 }
 
 /// The registry answers a [`RegistryOperation`] with this.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RegistryReply {
     /// The room is known now.
@@ -167,13 +192,39 @@ pub enum RegistryReply {
     Found(Option<RoomSite>),
     /// The player is at this node; `None`: at none.
     At(Option<u64>),
-    /// This is a page of a listing.
-    Rooms {
-        /// These are the rooms of the page, in the order of their names.
-        rooms: Vec<RoomSummary>,
-        /// There are more after the last one.
-        more: bool,
-    },
+    /// This is new of the public rooms of other nodes.
+    Changes(Changes),
+}
+
+/// The registry says of rooms at most so many at once.
+pub const CHANGES: usize = 256;
+/// That a room is gone is remembered for so long: who has not asked since is told all anew.
+pub const GONE: Duration = Duration::from_secs(60);
+
+/// This says how far a node has read the changes of a game's rooms. The default is the beginning: all rooms are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeMark {
+    /// Rooms that were changed after this are to be told.
+    pub changed: u64,
+    /// Rooms that went after this are to be told.
+    pub gone: u64,
+    /// All rooms are being told, and not all are told yet.
+    pub begun: bool,
+}
+
+/// This is new of a game's public rooms.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// All rooms are told: what was known before is not valid any more.
+    pub anew: bool,
+    /// These rooms are new or are like this now, and are at these other nodes; at most [`CHANGES`].
+    pub rooms: Vec<(u64, Shown)>,
+    /// The rooms with these names, [folded](traversal_core::text::fold), are gone.
+    pub gone: Vec<String>,
+    /// There is more, after this.
+    pub more: bool,
+    /// The next question is to begin here.
+    pub mark: ChangeMark,
 }
 
 /// The registry says this to a node without being asked.

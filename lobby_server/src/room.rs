@@ -17,7 +17,7 @@ use traversal_core::wire::secret::same;
 use crate::guesses::Guesses;
 use crate::kicked::Kicked;
 use crate::limits::{Bucket, Rate};
-use crate::registry::{RoomLocation, RoomRecord, code_key};
+use crate::registry::{RoomLocation, code_key};
 use crate::shared::Shared;
 
 /// A room's code is made of these characters: digits and letters without 0 O 1 I L, which people mix up, and without U,
@@ -25,8 +25,6 @@ use crate::shared::Shared;
 const CODE_ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// A room's code has so many characters: 30^6 are 729 million.
 const CODE_LENGTH: usize = 6;
-/// A page of a listing may take so much, so that it fits a control datagram (1,200 bytes) with its headers.
-const PAGE_BUDGET: usize = 1000;
 
 /// A room's members get lists of members at this rate: a full room that fills in a moment costs each of them some
 /// twenty lists, of up to 5 kB, and a player who comes and goes without end four a second.
@@ -79,6 +77,8 @@ pub(crate) struct Room {
     pub(crate) news: Bucket,
     /// The player that opened the room was at this address, which counts for the limit of rooms per address.
     pub(crate) opened_from: IpAddr,
+    /// The room was opened then, or taken up after a restart.
+    pub(crate) opened_at: Instant,
     stage: Stage,
     /// The room has changed its host so often.
     pub(crate) epoch: u32,
@@ -119,6 +119,7 @@ impl Room {
             revision: 0,
             news: Bucket::full(ROOM_NEWS, now),
             opened_from: from,
+            opened_at: now,
             stage: Stage::Claimed,
             epoch,
             origin,
@@ -201,22 +202,19 @@ impl Room {
         RoomLocation { node, room: self.setup.id }
     }
 
-    pub(crate) fn record(&self, node: u64) -> RoomRecord {
-        RoomRecord {
-            location: self.location(node),
-            epoch: self.epoch,
-            game: self.setup.game.clone(),
-            public: self.setup.options.public,
-            summary: RoomSummary {
-                name: self.setup.options.name.clone(),
-                code: self.setup.code.clone(),
-                host_name: self.members.first().map(|host| host.name.clone()).unwrap_or_default(),
-                members: self.members.len() as u16,
-                capacity: self.setup.options.capacity,
-                password: self.setup.password.is_some(),
-                metadata: self.setup.options.metadata.clone(),
-                locked: self.setup.options.locked,
-            },
+    /// Returns what listings show of it, as far as it is the room's own.
+    pub(crate) fn summary(&self) -> RoomSummary {
+        RoomSummary {
+            name: self.setup.options.name.clone(),
+            code: self.setup.code.clone(),
+            host_name: self.members.first().map(|host| host.name.clone()).unwrap_or_default(),
+            members: self.members.len() as u16,
+            capacity: self.setup.options.capacity,
+            password: self.setup.password.is_some(),
+            metadata: self.setup.options.metadata.clone(),
+            locked: self.setup.options.locked,
+            protocol: self.setup.game_protocol,
+            ..RoomSummary::default()
         }
     }
 
@@ -296,27 +294,10 @@ pub(crate) fn former_code(code: &str) -> Option<String> {
     (code.len() == CODE_LENGTH && code.bytes().all(|byte| CODE_ALPHABET.contains(&byte))).then_some(code)
 }
 
-/// Returns as many of these rooms as fit one datagram, and whether some are left.
-pub(crate) fn page(rooms: Vec<RoomSummary>, more: bool) -> (Vec<RoomSummary>, bool) {
-    let count = rooms.len();
-    let mut used = 0;
-    let page: Vec<RoomSummary> = rooms
-        .into_iter()
-        .take_while(|room| {
-            let metadata: usize = room.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
-            used += room.name.len() + room.code.len() + room.host_name.len() + metadata + 24;
-            used <= PAGE_BUDGET
-        })
-        .collect();
-    let more = more || page.len() < count;
-    (page, more)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rand_chacha::rand_core::SeedableRng;
-    use traversal_core::wire::message::{MAX_NAME, MAX_ROOM_NAME};
 
     #[test]
     fn codes_have_no_look_alikes_and_survive_a_restart() {
@@ -341,22 +322,5 @@ mod tests {
         assert!(!one.matches("Secret") && !one.matches(""));
         assert_ne!(one.hash, two.hash);
         assert!(!format!("{one:?}").contains("secret"));
-    }
-
-    #[test]
-    fn a_page_of_the_longest_rooms_fits_and_says_that_there_are_more() {
-        let room = RoomSummary {
-            name: "n".repeat(MAX_ROOM_NAME),
-            code: "AAAAAA".into(),
-            host_name: "h".repeat(MAX_NAME),
-            members: 64,
-            capacity: 64,
-            password: true,
-            metadata: [("k".to_string(), "v".repeat(383))].into(),
-            locked: true,
-        };
-        let (rooms, more) = page(vec![room; 5], false);
-        assert_eq!((rooms.len(), more), (1, true));
-        assert_eq!(page(Vec::new(), false), (Vec::new(), false));
     }
 }

@@ -390,6 +390,7 @@ impl Server {
             Timer::Post => self.post_timeout(),
             Timer::Calling(player) => self.calling_timeout(player),
             Timer::Called(player) => self.called_timeout(player),
+            Timer::Listing => rooms.listing_timeout(others),
         }
     }
 

@@ -170,7 +170,7 @@ fn an_address_that_was_left_and_one_that_is_not_proven_get_little() {
     let begun = Instant::now();
     let mut sent = 0;
     for seq in 0..400u32 {
-        let request = Request::ListRooms { after: None };
+        let request = Request::ListRooms { query: Default::default() };
         let body = ToServer::Request { id: RequestId(seq), request };
         sent += evil.say(Some(&elsewhere), Kind::Control, &Frame::Reliable { seq, body });
         if seq.is_multiple_of(50) {
@@ -266,7 +266,8 @@ fn an_address_that_is_not_proven_gets_no_more_bytes_than_came_from_it() {
         ProbePurpose::MappedPort { port: 4444 },
         ProbePurpose::SignedReport,
     ];
-    let list = ToServer::Request { id: RequestId(1), request: Request::ListRooms { after: None } };
+    let list =
+        ToServer::Request { id: RequestId(1), request: Request::ListRooms { query: Default::default() } };
     let mut frames = vec![
         (Kind::Control, Frame::Ping { id: 1 }),
         (Kind::Control, Frame::PathResponse { token: [1; 16] }),

@@ -81,7 +81,9 @@ fn redis_goes_away_and_comes_back_and_who_plays_notices_nothing() {
     let mut member = one.log_in(2);
     assert!(matches!(member.ask(1, join("room")), Ok(Response::Room(_))));
     let mut elsewhere = two.log_in(3);
-    let Ok(Response::Rooms { rooms, .. }) = elsewhere.ask(1, Request::ListRooms { after: None }) else {
+    let Ok(Response::Rooms { rooms, .. }) =
+        elsewhere.ask(1, Request::ListRooms { query: Default::default() })
+    else {
         panic!("a list")
     };
     assert_eq!(rooms.iter().map(|room| room.name.as_str()).collect::<Vec<_>>(), ["room"]);

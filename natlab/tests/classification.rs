@@ -325,7 +325,7 @@ fn m8_after_a_machine_has_slept_its_profile_is_stale_until_it_is_measured_again(
     let left_host = pair.left;
     pair.world.set_clock(left_host, Duration::from_secs(700));
     // The game's wish is the first that the agent hears of the new day.
-    pair.act(left_host, |player, now| player.command(now, Command::ListRooms));
+    pair.act(left_host, |player, now| player.command(now, Command::ListRooms(Default::default())));
     let news = told(&pair);
     assert_eq!(news.len(), before + 1);
     assert_eq!(news[before].1.confidence, Confidence::Stale);

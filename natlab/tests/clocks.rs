@@ -226,7 +226,7 @@ fn is_answered(pair: &mut PairWorld, told: &str) {
     };
     for host in [left, right] {
         let before = lists(pair, host);
-        pair.act(host, |player, now| player.command(now, Command::ListRooms));
+        pair.act(host, |player, now| player.command(now, Command::ListRooms(Default::default())));
         assert!(
             pair.wait(Duration::from_secs(5), |pair| lists(pair, host) > before),
             "{told}: {host:?} is answered"

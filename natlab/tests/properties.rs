@@ -87,7 +87,9 @@ fn nothing_of_a_player_reaches_another_before_the_join_is_allowed() {
             // Nobody answers for it: the question stays open.
             node.player_mut().unwrap().silent = true;
         });
-        pair.act(right, |player, now| player.command(now, traversal_core::Command::ListRooms));
+        pair.act(right, |player, now| {
+            player.command(now, traversal_core::Command::ListRooms(Default::default()))
+        });
         pair.request();
         let end = pair.world.now() + Duration::from_secs(4);
         pair.world.run_until(end);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use lobby_server::MemoryRegistry;
-use lobby_server::registry::{NodeSite, RegistryOperation, RegistryReply, RoomLocation, RoomRecord};
+use lobby_server::registry::{NodeSite, RegistryOperation, RegistryReply, RoomLocation, RoomRecord, Shown};
 use natlab::lobby::{Lobby, SimulatedProgram, sockets_of_node};
 use natlab::nat::NatSpec;
 use natlab::scenario::PartyWorld;
@@ -297,11 +297,11 @@ fn two_nodes_that_send_a_player_to_each_other_have_it_log_in_a_few_times_only() 
             members: 1,
             capacity: 8,
             password: false,
-            metadata: std::collections::BTreeMap::new(),
-            locked: false,
+            ..RoomSummary::default()
         };
+        let shown = Shown { summary, ..Shown::default() };
         let record =
-            RoomRecord { location, epoch: 0, game: AgentConfig::default().game, public: true, summary };
+            RoomRecord { location, epoch: 0, game: AgentConfig::default().game, public: true, shown };
         let now = nodes.party.world.instant();
         let addresses = vec![sockets_of_node(holder as u8)[0]];
         registry.beat(now, NodeSite { node: holder, addresses, players: 0, draining: false });

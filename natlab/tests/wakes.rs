@@ -76,7 +76,7 @@ fn run(seed: u64, settings: PairWorldSettings) {
                 None
             }
             4 => pair.act(host, |player, now| player.command(now, Command::Disconnect)),
-            5 => pair.act(host, |player, now| player.command(now, Command::ListRooms)),
+            5 => pair.act(host, |player, now| player.command(now, Command::ListRooms(Default::default()))),
             _ => None,
         };
     }

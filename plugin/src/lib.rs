@@ -109,6 +109,7 @@ mod queue;
 mod renet;
 mod renet_guard;
 mod resolve;
+mod room_list;
 #[cfg(feature = "states")]
 mod room_state;
 mod run_loop;
@@ -154,12 +155,12 @@ pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, 
 pub use messages::outcomes::{
     Announcement, HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MembersChanged, NatChanged,
     PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
-    PortMappingChanged, QueueChanged, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
-    SizeChanged, TraversalFailed, WrongPasswords,
+    PortMappingChanged, QueueChanged, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomListChanged,
+    RoomsListed, SizeChanged, TraversalFailed, WrongPasswords,
 };
 pub use messages::requests::{
     AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer,
-    LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata,
+    LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata, StopWatchingRooms, WatchRooms,
 };
 pub use messages::room::{
     AllReadyChanged, CancelCountdown, CountdownCancelled, CountdownOver, CountdownStarted, HandOver,
@@ -176,6 +177,7 @@ pub use players::{
 };
 pub use progress::{Progress, ProgressState, Step, StepKind};
 pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
+pub use room_list::RoomList;
 #[cfg(feature = "states")]
 pub use room_state::RoomState;
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
@@ -193,8 +195,9 @@ pub use traversal_core::wire::message::{
     RoomInfo, RoomOptions, RoomSummary, RoomTarget, Status, Topology,
 };
 pub use traversal_core::wire::message::{
-    Changes, CountdownEnd, CountdownRule, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES,
-    MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, TeamWish,
+    Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES,
+    MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, RoomCursor, RoomFilter, RoomQuery, RoomSort,
+    TeamWish,
 };
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, Countdown, Detect, DisconnectReason, FactError, IntoSocketError,
@@ -310,6 +313,7 @@ impl Plugin for TraversalPlugin {
             .init_resource::<NatStatus>()
             .insert_resource(Datagrams::new(&self.config))
             .init_resource::<QuickMatchQueue>()
+            .init_resource::<RoomList>()
             .init_resource::<renet::HandOff>()
             .init_resource::<systems::News>()
             .init_resource::<players::Entities>()

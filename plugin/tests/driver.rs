@@ -225,7 +225,7 @@ fn the_punched_socket_can_be_taken() {
     });
     assert!(host.all::<PeerDisconnected>().is_empty() && guest.all::<PeerDisconnected>().is_empty());
     // The lobby is still there, by another port.
-    host.write(ListRooms);
+    host.write(ListRooms::default());
     until([&mut host], "the lobby answers", 5.0, |[host]| !host.all::<RoomsListed>().is_empty());
     let mut again = host.app.world_mut().resource_mut::<TraversalLink>().into_socket(host_socket.player);
     until([&mut host], "it is given once", 5.0, |_| match again.poll() {

@@ -177,11 +177,11 @@ fn a_game_comes_late_and_finds_the_room_in_the_list() {
     let (mut host, mut first) = pair(&lobby);
     exchange(&mut host, &mut first);
     let mut late = Game::new(config(&lobby, "late"));
-    late.write(ListRooms);
+    late.write(ListRooms::default());
     until([&mut host, &mut first, &mut late], "the list comes", 5.0, |[_, _, late]| {
         !late.all::<RoomsListed>().is_empty()
     });
-    let RoomsListed(rooms) = &late.all::<RoomsListed>()[0];
+    let RoomsListed { rooms, .. } = &late.all::<RoomsListed>()[0];
     assert_eq!((rooms.len(), rooms[0].members), (1, 2));
     late.write(JoinRoom::code(rooms[0].code.to_lowercase()));
     until([&mut host, &mut first, &mut late], "the late one connects", 5.0, |[host, _, late]| {

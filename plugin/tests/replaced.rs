@@ -146,8 +146,11 @@ fn a_host_that_changes_rooms_while_its_frame_hangs_is_told_of_the_second_a_frame
     game.app.update();
     let mut looker = Game::new(config(&lobby, "looker"));
     until([&mut looker], "the second room is open", 5.0, |[looker]| {
-        looker.write(ListRooms);
-        looker.all::<RoomsListed>().iter().any(|listed| listed.0.iter().any(|room| room.name == "another"))
+        looker.write(ListRooms::default());
+        looker
+            .all::<RoomsListed>()
+            .iter()
+            .any(|listed| listed.rooms.iter().any(|room| room.name == "another"))
     });
     game.app.update();
     assert_eq!((game.all::<RoomLeft>().len(), game.all::<RoomJoined>().len()), (1, 1));

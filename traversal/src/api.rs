@@ -8,7 +8,7 @@ mod members;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use event::{DisconnectReason, Event, LinkQuality, PathInfo, PathKind};
+pub use event::{DisconnectReason, Event, LinkQuality, PathInfo, PathKind, RoomsFound};
 pub use lobby::{LobbyError, LobbyState, RequestFailure, RequestKind};
 pub use members::{Countdown, MemberDiff};
 
@@ -18,7 +18,7 @@ use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
 use crate::wire::message::{
     CallAnswer, Changes, CountdownRule, InviteTerms, InviteToken, MemberChanges, QuickMatch, RoomOptions,
-    RoomTarget, Status,
+    RoomQuery, RoomTarget, Status,
 };
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
@@ -85,8 +85,8 @@ pub enum Command {
     /// The game wants to leave the room. When the host leaves, another member hosts it, or it closes: see
     /// [`RoomOptions::migrate`].
     LeaveRoom,
-    /// Ask for the public rooms.
-    ListRooms,
+    /// The game asks for public rooms; [`Event::Rooms`] answers.
+    ListRooms(RoomQuery),
     /// The game answers an [`Event::JoinRequest`] (M23).
     AnswerJoin {
         /// This is the question that is answered, from [`Event::JoinRequest`].
@@ -179,6 +179,16 @@ pub enum Command {
         /// The player keeps asking for so long while there is no such room.
         wait: Duration,
     },
+    /// The game wants to know public rooms and each change among them ([`Event::RoomsChanged`]), until this player enters a
+    /// room or wants it no more. After a new login the server is asked anew.
+    WatchRooms {
+        /// These are wanted, at most [`MAX_WATCHED`](crate::wire::message::MAX_WATCHED).
+        query: RoomQuery,
+        /// News come with at least this pause between them: 0.5 s to 65 s.
+        pause: Duration,
+    },
+    /// The game does not want to hear of rooms any more.
+    StopWatching,
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

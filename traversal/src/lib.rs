@@ -86,7 +86,7 @@ pub use address::{is_local, is_sendable};
 pub use agent::{
     Agent, Command, Countdown, DisconnectReason, Event, IntoSocketError, KnownServer, LinkQuality,
     LobbyError, LobbyState, MemberDiff, Output, PathInfo, PathKind, ReleasedSocket, RequestFailure,
-    RequestKind, Said, SocketId, StreamBy, StreamState, Transmit,
+    RequestKind, RoomsFound, Said, SocketId, StreamBy, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};

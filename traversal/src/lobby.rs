@@ -1,32 +1,35 @@
-//! Requests to the server; `room` has the room this player is in, `queue` the wait for a quick match.
+//! Requests to the server; `room` has the room this player is in, `queue` the wait for a quick match, `listing` and `watch` the
+//! lists of public rooms.
 
 mod clock;
 mod countdown;
+mod listing;
 mod members;
 mod queue;
 mod room;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use self::clock::ServerClock;
 pub(crate) use self::countdown::start_countdown;
+use self::listing::Listed;
 use self::members::is_in_order;
 use self::queue::Queued;
 pub(crate) use self::room::Room;
+use self::watch::Watch;
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::id::{PlayerId, RequestId, RoomId};
 use crate::login::ServerLink;
 use crate::timer::due;
 use crate::wire::message::{
-    KickNote, Request, RequestError, Response, RoomInfo, RoomNews, RoomSummary, RoomTicket, ToServer,
+    KickNote, Request, RequestError, Response, RoomInfo, RoomNews, RoomTicket, ToServer,
 };
 
 /// So many requests may wait for an answer; more means that the game asks every frame.
 const MAX_PENDING: usize = 32;
-/// One listing has so many rooms at the most: a screen shows far fewer, and the server sends them a page at a time.
-const MAX_LISTED: usize = 500;
 /// A player who waits for a room asks again so often, counted from the answer that there is none.
 const WAIT_RETRY: Duration = Duration::from_millis(400);
 /// What is said in a room waits for so many seconds at the most where the server says that it is too much at a time.
@@ -41,7 +44,7 @@ pub(crate) struct Lobby {
     pending: BTreeMap<RequestId, Pending>,
     room: Option<Room>,
     queue: Option<Queued>,
-    listed: Vec<RoomSummary>,
+    watch: Watch,
     /// This came before the answer that lets this player into the room, since frames overtake each other.
     early_ticket: Option<RoomTicket>,
     early_host: Option<(RoomInfo, PlayerId)>,
@@ -58,6 +61,8 @@ pub(crate) struct Lobby {
 struct Pending {
     kind: Option<RequestKind>,
     request: Request,
+    /// So much has come of a list of rooms.
+    listed: Listed,
     /// The game was promised an outcome by then.
     deadline: Instant,
     /// It is asked again until then while there is no such room.
@@ -122,6 +127,7 @@ impl Lobby {
         let pending = Pending {
             kind: Some(kind),
             request,
+            listed: Listed::default(),
             deadline: cx.now + patience + wait,
             wait_until: (!wait.is_zero()).then(|| cx.now + wait),
             send_at: Some(cx.now),
@@ -134,8 +140,8 @@ impl Lobby {
     /// Asks for something of the agent's own; the game hears nothing of it.
     pub(crate) fn ask_silently(&mut self, cx: &mut Cx<'_>, request: Request) {
         let deadline = cx.now + Self::patience(cx);
-        let (wait_until, send_at, sent_at) = (None, Some(cx.now), None);
-        self.push(cx, Pending { kind: None, request, deadline, wait_until, send_at, sent_at });
+        let (wait_until, send_at, sent_at, listed) = (None, Some(cx.now), None, Listed::default());
+        self.push(cx, Pending { kind: None, request, listed, deadline, wait_until, send_at, sent_at });
     }
 
     /// Returns how long the server may take to answer. Request and answer may each get lost, more than once where a
@@ -232,6 +238,7 @@ impl Lobby {
         // What was shown before is shown anew, as it is now.
         self.pending
             .retain(|_, pending| pending.kind.is_some() || !matches!(pending.request, Request::InRoom(_)));
+        self.watch_anew(cx);
         let mut news = self.handle_timeout(cx);
         news.extend(self.wait_again().then_some(LobbyNews::MatchLost));
         news
@@ -262,16 +269,8 @@ impl Lobby {
                 self.flush(cx);
                 return Some(news);
             }
-            (Ok(Response::Rooms { rooms, more }), Some(RequestKind::List)) => {
-                let last = rooms.last().map(|room| room.name.clone());
-                self.listed.extend(rooms);
-                if more && last.is_some() && self.listed.len() < MAX_LISTED {
-                    let request = Request::ListRooms { after: last };
-                    self.push(cx, Pending { request, send_at: Some(cx.now), ..pending });
-                } else {
-                    let rooms = std::mem::take(&mut self.listed);
-                    cx.emit(Event::Rooms(rooms));
-                }
+            (Ok(Response::Rooms { rooms, next }), Some(RequestKind::List)) => {
+                self.handle_page(cx, pending, rooms, next);
             }
             (Ok(Response::Invite(token)), Some(RequestKind::MakeInvite)) => {
                 if let Some(room) = &self.room {
@@ -280,6 +279,8 @@ impl Lobby {
                 }
             }
             (Ok(_), Some(RequestKind::RevokeInvites)) => cx.emit(Event::InvitesRevoked),
+            (Ok(_), Some(RequestKind::Watch)) => self.watch_taken(cx.now),
+            (Err(error), Some(RequestKind::Watch)) => self.watch_refused(cx, error),
             (Ok(_), _) => {
                 if let Request::Kick { player, reason, .. } = pending.request {
                     return Some(LobbyNews::Kicked { player, reason });
@@ -311,7 +312,11 @@ impl Lobby {
             (Err(_), None)
                 if matches!(
                     pending.request,
-                    Request::LeaveRoom | Request::LeaveQueue | Request::Rematch { .. } | Request::InRoom(_)
+                    Request::LeaveRoom
+                        | Request::LeaveQueue
+                        | Request::Rematch { .. }
+                        | Request::StopWatching
+                        | Request::InRoom(_)
                 ) => {}
             (Err(RequestError::StaleHost { epoch }), None) => return Some(LobbyNews::Stale { epoch }),
             (Err(error), None) => self.resume_later(cx.now, &error),
@@ -341,6 +346,10 @@ impl Lobby {
             .collect();
         for id in late {
             let Some(pending) = self.pending.remove(&id) else { continue };
+            if pending.kind == Some(RequestKind::Watch) {
+                self.watch_unanswered(cx.now);
+                continue;
+            }
             if let Some(kind) = pending.kind {
                 if kind == RequestKind::QuickMatch {
                     self.end_queue(cx);
@@ -374,6 +383,7 @@ impl Lobby {
             news.push(LobbyNews::HostGone);
         }
         self.countdown_timeout(cx);
+        self.renew_watch(cx);
         self.flush(cx);
         news
     }
@@ -394,6 +404,8 @@ impl Lobby {
         let seeking = self.room.as_ref().and_then(|room| room.seeking);
         let queue = self.queue_deadline(link);
         let countdown = self.countdown_at(link.timing().rtt());
-        deadlines.chain(sends).chain(resume).chain(seeking).chain(queue).chain(countdown).min()
+        let watch = self.watch_due().filter(|_| online);
+        let others = countdown.into_iter().chain(watch);
+        deadlines.chain(sends).chain(resume).chain(seeking).chain(queue).chain(others).min()
     }
 }

@@ -75,6 +75,38 @@ impl Role {
     }
 }
 
+/// This is the way by which a room's host is expected to be reached, by what is known of both NATs. It is no promise: what is
+/// known may be old, and a firewall may stop what a NAT lets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ExpectedWay {
+    /// Too little is known of one of the NATs, or the room does not let everybody in, and tells strangers nothing.
+    #[default]
+    Unknown,
+    /// A direct path is expected within a second or two.
+    Direct,
+    /// A direct path has to be searched by many sockets or ports, which takes some seconds and may fail. It is played over
+    /// the relay meanwhile.
+    Search,
+    /// There is no direct path: it is played over the relay.
+    Relay,
+    /// There is no direct path, and no relay.
+    Unreachable,
+}
+
+impl ExpectedWay {
+    /// Returns the name that stands in JSON: `unknown`, `direct`, `search`, `relay` or `unreachable`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Direct => "direct",
+            Self::Search => "search",
+            Self::Relay => "relay",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// This is a method of a better plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedMethod {

@@ -85,6 +85,11 @@ pub const PROPERTY_VALUE: Rule = Rule { what: "value of a property", chars: 512,
 /// This rule is for what a router calls itself.
 pub const ROUTER: Rule = Rule { what: "router's name", chars: 64, bytes: 128, empty: true };
 
+/// This rule is for what is searched for in the names of rooms and hosts.
+pub const SEARCH: Rule = Rule { what: "search text", chars: 32, bytes: 64, empty: true };
+/// This rule is for the region that an operator says its server is in.
+pub const REGION: Rule = Rule { what: "region", chars: 16, bytes: 16, empty: true };
+
 /// A game's id has so many bytes at the most.
 pub const MAX_GAME: usize = 64;
 
@@ -327,6 +332,11 @@ pub(crate) fn read_room_name<'de, D: Deserializer<'de>>(from: D) -> Result<Strin
 /// Reads a room's code in a message, and cleans it.
 pub(crate) fn read_code<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| CODE.clean(&text))
+}
+
+/// Reads a region in a message, and cleans it.
+pub(crate) fn read_region<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| REGION.clean(&text))
 }
 
 /// Reads a reason in a message, and cleans it.

@@ -37,7 +37,7 @@ fn carry_out(mut asks: MessageReader<Ask>, profile: Res<Profile>, mut commands: 
             Ask::Connect => commands.request(profile.login()),
             Ask::Host(plan) => commands.host_room_with(plan.options()),
             Ask::Join { target, password, wait } => commands.request(JoinRoom { target, password, wait }),
-            Ask::List => commands.request(ListRooms),
+            Ask::List => commands.request(ListRooms::default()),
             Ask::Leave => commands.leave_room(),
             Ask::Kick(player) => commands.kick_player(player, "the host removed you"),
         }
@@ -59,7 +59,7 @@ fn hear(
     mut change: MessageWriter<HostChange>,
     mut session: ResMut<Session>,
 ) {
-    for RoomsListed(rooms) in listed.read() {
+    for RoomsListed { rooms, .. } in listed.read() {
         session.rooms = Some(rooms.iter().map(Listed::from).collect());
     }
     for HostMigrated { room, hosting, previous, members } in migrated.read() {

@@ -14,6 +14,7 @@ use crate::known::Known;
 use crate::lan::Serving;
 use crate::members::{EVENTS, MembersArgs};
 use crate::people::People;
+use crate::rooms::{self, RoomsArgs, ShownArgs};
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
 #[derive(Parser, Debug)]
@@ -37,6 +38,7 @@ const EXAMPLES: &str = "Examples:
   peer quick --lobby 203.0.113.10:3478 --mode duel --players 2
   peer contacts --lobby 203.0.113.10:3478 --identity me.key --allow 0123456789abcdef0123456789abcdef --json
   peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
+  peer rooms --lobby 203.0.113.10:3478 --filter map=desert --filter 'level<5' --sort players --watch 10 --json
   peer doctor --lobby 203.0.113.10:3478";
 
 #[derive(Subcommand, Debug)]
@@ -70,6 +72,8 @@ pub(crate) enum Sub {
         /// Let nobody in, and give this reason
         #[arg(long, value_name = "REASON")]
         refuse: Option<String>,
+        #[command(flatten)]
+        shown: ShownArgs,
         /// Password of the room
         #[arg(long)]
         password: Option<Secret<String>>,
@@ -94,6 +98,14 @@ pub(crate) enum Sub {
         common: Common,
         #[command(flatten)]
         game: Game,
+    },
+    /// List the public rooms of the game, or watch them
+    #[command(after_help = rooms::EVENTS)]
+    Rooms {
+        #[command(flatten)]
+        rooms: RoomsArgs,
+        #[command(flatten)]
+        common: Common,
     },
     /// Enter a room and play with its host
     #[command(after_help = EVENTS)]

@@ -44,6 +44,8 @@ pub(crate) fn finish(
     let text = session.trouble.take();
     let problem = match &session.goal {
         Goal::Nat { .. } if text.is_none() && !played && !stopped => None,
+        Goal::Rooms(_) if text.is_none() && !played => None,
+        Goal::Rooms(_) => Some(text.unwrap_or_else(|| "the lobby server did not answer in time".into())),
         Goal::Nat { .. } => {
             Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
         }

@@ -101,7 +101,7 @@ pub(crate) fn lan(
     });
     if link.online() && list_at.is_none_or(|at| at <= now) && !*asked {
         *list_at = Some(now + LIST);
-        list.write(ListRooms);
+        list.write(ListRooms::default());
     }
     if found.is_changed() {
         output.event("found_rooms", json!({"rooms": found.0.iter().map(row).collect::<Vec<_>>()}));

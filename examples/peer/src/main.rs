@@ -14,6 +14,7 @@ mod output;
 mod paths;
 mod people;
 mod play;
+mod rooms;
 mod session;
 mod stock;
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
             let manual = people.common().known.facts().unwrap_or(NatFacts::NONE);
             return people::run(people, config(people.common(), None, (false, manual)), stop);
         }
-        Sub::Nat { common, .. } => (common, None),
+        Sub::Nat { common, .. } | Sub::Rooms { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
             (common, Some(game))
         }
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
                     (members::say, invites::invites, lan::lan).chain(),
                     meeting::queue,
                     meeting::room,
-                    members::print,
+                    (members::print, rooms::rooms).chain(),
                 )
                     .chain(),
                 (paths::nat, paths::contacts, paths::connections, paths::paths).chain(),

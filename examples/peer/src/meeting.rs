@@ -58,7 +58,7 @@ pub(crate) fn lobby(
         session.ask_at = None;
         match &session.goal {
             // The list of rooms decides.
-            Goal::Nat { .. } | Goal::Found { .. } => {}
+            Goal::Nat { .. } | Goal::Found { .. } | Goal::Rooms(_) => {}
             Goal::Host { room, serving, .. } => match serving.of(&room.0) {
                 Some(wish) => _ = here.write(wish),
                 None => _ = host.write(room.clone()),

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::args::{Game, Sub};
 use crate::invites::Inviting;
 use crate::lan::Serving;
+use crate::rooms::RoomsArgs;
 
 /// So much is waited for beyond the longest silence of a search for a mapping's lifetime: the knocks after it.
 const LIFETIME_SETTLES: Duration = Duration::from_secs(10);
@@ -46,6 +47,7 @@ pub(crate) enum Goal {
         idle: Duration,
     },
     Quick(QuickMatch),
+    Rooms(RoomsArgs),
 }
 
 impl Goal {
@@ -53,6 +55,7 @@ impl Goal {
     pub(crate) fn takes(&self) -> Duration {
         match self {
             Self::Nat { lifetime: true } => LIFETIME_SEARCH,
+            Self::Rooms(rooms) => rooms.takes(),
             _ => Duration::ZERO,
         }
     }
@@ -71,7 +74,9 @@ impl Goal {
             Sub::Nat { lifetime, .. } => Self::Nat { lifetime: *lifetime },
             // It has a run of its own.
             Sub::Doctor(_) | Sub::People(_) => Self::Nat { lifetime: false },
-            Sub::Host { room, players, capacity, refuse, password, inviting, serving, game, .. } => {
+            Sub::Host {
+                room, players, capacity, refuse, password, inviting, serving, game, shown, ..
+            } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
                     capacity: capacity.unwrap_or(*players),
@@ -80,12 +85,14 @@ impl Goal {
                     migrate: game.migrate,
                     teams: game.members.teams.clone(),
                     properties: game.members.room_properties(),
+                    metadata: shown.metadata(),
                     ..Default::default()
                 };
                 let expected = usize::from(*players) - 1;
                 let (refuse, inviting, serving) = (refuse.clone(), inviting.clone(), serving.clone());
                 Self::Host { room: HostRoom(room), expected, refuse, inviting, serving }
             }
+            Sub::Rooms { rooms, .. } => Self::Rooms(rooms.clone()),
             Sub::Quick { mode, players, .. } => Self::Quick(QuickMatch::of(mode.clone(), *players)),
             Sub::Join { invite: Some(text), wait, .. } => {
                 Self::Invited { invite: JoinInvite { text: text.clone(), wait: *wait } }

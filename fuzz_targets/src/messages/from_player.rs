@@ -3,8 +3,8 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
-    Frame, InRoom, InviteTerms, InviteToken, KeptMatch, MatchOutcome, Probe, ProbePurpose, Request,
-    RoomTarget, ToServer,
+    FilterTest, Frame, InRoom, InviteTerms, InviteToken, KeptMatch, MatchOutcome, Probe, ProbePurpose,
+    Request, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomTarget, ToServer,
 };
 
 use super::{
@@ -12,8 +12,36 @@ use super::{
     ticket,
 };
 
+fn query(u: &mut Unstructured<'_>) -> Result<RoomQuery> {
+    let mut filters = Vec::new();
+    for _ in 0..u.int_in_range(0..=3)? {
+        let test = match u.int_in_range(0..=5)? {
+            0 => FilterTest::Equal(text(u)?),
+            1 => FilterTest::NotEqual(text(u)?),
+            2 => FilterTest::Less(i8::arbitrary(u)?.to_string()),
+            3 => FilterTest::Greater(text(u)?),
+            4 => FilterTest::OneOf(vec![text(u)?, text(u)?]),
+            _ => FilterTest::Exists,
+        };
+        filters.push(RoomFilter::new(text(u)?, test));
+    }
+    let after = bool::arbitrary(u)?.then(|| Ok(RoomCursor { value: u64::arbitrary(u)?, name: text(u)? }));
+    let sort = [RoomSort::Name, RoomSort::Players, RoomSort::Age, RoomSort::RoundTrip];
+    Ok(RoomQuery {
+        filters,
+        text: if bool::arbitrary(u)? { text(u)? } else { String::new() },
+        not_full: bool::arbitrary(u)?,
+        reachable: bool::arbitrary(u)?,
+        sort: *u.choose(&sort)?,
+        descending: bool::arbitrary(u)?,
+        after: after.transpose()?,
+        limit: u.int_in_range(0..=101)?,
+        ..RoomQuery::default()
+    })
+}
+
 fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
-    Ok(match u.int_in_range(0..=13)? {
+    Ok(match u.int_in_range(0..=15)? {
         0 => Request::CreateRoom { options: options(u)? },
         1 => Request::JoinRoom { target: RoomTarget::Name(text(u)?), password: password(u)? },
         2 => {
@@ -21,7 +49,13 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
             Request::JoinRoom { target: RoomTarget::Code(code), password: password(u)? }
         }
         3 => Request::LeaveRoom,
-        4 => Request::ListRooms { after: bool::arbitrary(u)?.then(|| text(u)).transpose()? },
+        4 => Request::ListRooms { query: query(u)? },
+        14 => Request::WatchRooms {
+            watch: u8::arbitrary(u)?.into(),
+            query: query(u)?,
+            pause_ms: u16::arbitrary(u)?,
+        },
+        15 => Request::StopWatching,
         5 => Request::Kick { player: player(u, known)?, reason: text(u)?, rejoin: bool::arbitrary(u)? },
         6 => Request::SetMetadata([(text(u)?, text(u)?)].into()),
         7 => match ticket(u, known)? {

@@ -117,8 +117,9 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
                         password: false,
                         metadata,
                         locked: bool::arbitrary(u)?,
+                        ..RoomSummary::default()
                     };
-                    Ok(Response::Rooms { rooms: vec![summary], more: bool::arbitrary(u)? })
+                    Ok(Response::Rooms { rooms: vec![summary], next: None })
                 }
                 _ => Err(error(u)?),
             };

@@ -228,7 +228,7 @@ impl World {
     pub(crate) fn check_end(&mut self) {
         self.registry_runs = true;
         self.pass(Duration::from_secs(3));
-        self.ask(HONEST, LAST_REQUEST, Request::ListRooms { after: None });
+        self.ask(HONEST, LAST_REQUEST, Request::ListRooms { query: Default::default() });
         self.pass(Duration::from_millis(500));
         let told = &self.players[HONEST].told;
         let answered = |message: &ToPlayer| {

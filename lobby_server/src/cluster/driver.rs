@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redis::{ConnectionInfo, Value};
 use traversal_core::id::{PlayerId, RoomId};
 
-use super::entries::{read_lost, read_page, read_posts, read_pulse, read_reply};
+use super::entries::{read_changes, read_lost, read_posts, read_pulse, read_reply};
 use super::jobs::{Event, Identifying, Job, MOST_POSTS, Order};
 use super::link::{Link, LinkError, fine, shown};
 use super::numbers::Shared;
@@ -259,7 +259,7 @@ impl Driver {
             Job::Find { id, .. } | Job::Locate { id, .. } => {
                 self.answer(id, read_reply(&reply).ok_or(RegistryDown));
             }
-            Job::List { id, .. } => self.answer(id, read_page(&reply).ok_or(RegistryDown)),
+            Job::Changes { id, .. } => self.answer(id, read_changes(&reply).ok_or(RegistryDown)),
             Job::Post { id, .. } => self.answer(id, Ok(RegistryReply::Done)),
             Job::Collect { .. } => {
                 let posts = read_posts(&reply).unwrap_or_default();
@@ -288,7 +288,7 @@ impl Driver {
         match job {
             Job::Claim { id, .. }
             | Job::Find { id, .. }
-            | Job::List { id, .. }
+            | Job::Changes { id, .. }
             | Job::Locate { id, .. }
             | Job::Post { id, .. } => {
                 self.answer(id, Err(RegistryDown));

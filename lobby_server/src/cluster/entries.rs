@@ -9,9 +9,12 @@ use redis::{Value, from_redis_value_ref};
 use serde::{Deserialize, Serialize};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::text::{fold, look};
-use traversal_core::wire::message::{RoomSummary, RoomTarget};
+use traversal_core::wire::message::RoomTarget;
 
-use crate::registry::{MAX_POSTED, NodeSite, RegistryReply, RoomLocation, RoomRecord, RoomSite, code_key};
+use crate::registry::{
+    ChangeMark, Changes, MAX_POSTED, NodeSite, RegistryReply, RoomLocation, RoomRecord, RoomSite, Shown,
+    code_key,
+};
 
 /// A node has so many addresses at the most, whatever Redis says.
 const MAX_ADDRESSES: usize = 4;
@@ -20,9 +23,9 @@ const MAX_ADDRESSES: usize = 4;
 pub(super) fn keys_of(record: &RoomRecord) -> [String; 5] {
     let game = &record.game;
     [
-        room_key(game, &fold(&record.summary.name)),
-        target_key(game, &RoomTarget::Name(record.summary.name.clone())),
-        target_key(game, &RoomTarget::Code(record.summary.code.clone())),
+        room_key(game, &fold(&record.shown.summary.name)),
+        target_key(game, &RoomTarget::Name(record.shown.summary.name.clone())),
+        target_key(game, &RoomTarget::Code(record.shown.summary.code.clone())),
         list_key(game),
         format!("bt:i:{}", hex(record.location.room.0)),
     ]
@@ -35,8 +38,8 @@ pub(super) fn values_of(record: &RoomRecord) -> [String; 5] {
         record.epoch.to_string(),
         String::from(if record.public { "1" } else { "0" }),
         // A struct with texts and numbers: nothing of it can fail.
-        serde_json::to_string(&record.summary).unwrap_or_default(),
-        fold(&record.summary.name),
+        serde_json::to_string(&record.shown).unwrap_or_default(),
+        fold(&record.shown.summary.name),
     ]
 }
 
@@ -61,6 +64,11 @@ pub(super) fn target_key(game: &str, target: &RoomTarget) -> String {
 /// Returns the key of a game's list.
 pub(super) fn list_key(game: &str) -> String {
     of_game('l', game, "")
+}
+
+/// Returns the key of the rooms of a game that went lately.
+pub(super) fn gone_key(game: &str) -> String {
+    of_game('d', game, "")
 }
 
 /// Returns the key of a player's place.
@@ -132,11 +140,32 @@ pub(super) fn read_reply(value: &Value) -> Option<RegistryReply> {
     })
 }
 
-/// Reads a page of a listing. What is no room in it is left out.
-pub(super) fn read_page(value: &Value) -> Option<RegistryReply> {
-    let (more, rooms): (u8, Vec<String>) = from_redis_value_ref(value).ok()?;
-    let read = |text: &String| serde_json::from_str::<RoomSummary>(text).ok();
-    Some(RegistryReply::Rooms { rooms: rooms.iter().filter_map(read).collect(), more: more == 1 })
+/// Reads what is new of a game's rooms. What is no room in it is left out.
+pub(super) fn read_changes(value: &Value) -> Option<RegistryReply> {
+    type Rows = Vec<(String, String, String)>;
+    let (anew, more, begun, changed, gone_mark, rooms, gone): (
+        u8,
+        u8,
+        u8,
+        String,
+        String,
+        Rows,
+        Vec<String>,
+    ) = from_redis_value_ref(value).ok()?;
+    let read = |(_, node, shown): &(String, String, String)| {
+        Some((read_hex(node)?, serde_json::from_str::<Shown>(shown).ok()?))
+    };
+    // Redis writes great numbers with an exponent.
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|n| n as u64);
+    let mark = ChangeMark { changed: number(&changed)?, gone: number(&gone_mark)?, begun: begun == 1 };
+    let (anew, more) = (anew == 1, more == 1);
+    Some(RegistryReply::Changes(Changes {
+        anew,
+        rooms: rooms.iter().filter_map(read).collect(),
+        gone,
+        more,
+        mark,
+    }))
 }
 
 /// Reads which rooms the node has lost, and where they are.
@@ -263,7 +292,7 @@ mod tests {
         ] {
             assert_eq!(read_reply(&value), None, "{value:?}");
             assert_eq!(read_pulse(&value), None, "{value:?}");
-            assert_eq!(read_page(&value), None, "{value:?}");
+            assert_eq!(read_changes(&value), None, "{value:?}");
             assert!(read_posts(&value).is_none_or(|posts| posts.is_empty()), "{value:?}");
         }
     }

@@ -4,12 +4,14 @@ use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::text::fold;
 use traversal_core::wire::message::RoomTarget;
 
-use super::entries::{hex, keys_of, list_key, player_key, room_key, target_key, values_of, write_site};
+use super::entries::{
+    gone_key, hex, keys_of, list_key, player_key, room_key, target_key, values_of, write_site,
+};
 use super::link::Call;
 use super::scripts::Script;
 use crate::registry::{
-    NodeSite, RegistryCommand, RegistryDown, RegistryId, RegistryNote, RegistryOperation, RegistryReply,
-    RoomRecord,
+    CHANGES, ChangeMark, NodeSite, RegistryCommand, RegistryDown, RegistryId, RegistryNote,
+    RegistryOperation, RegistryReply, RoomRecord,
 };
 
 /// So many posts are read at once.
@@ -38,7 +40,7 @@ impl Order {
         match command.operation {
             RegistryOperation::Claim(record) => Self::Ask(Job::Claim { id, record }),
             RegistryOperation::Find { game, target } => Self::Ask(Job::Find { id, game, target }),
-            RegistryOperation::List { game, after, limit } => Self::Ask(Job::List { id, game, after, limit }),
+            RegistryOperation::Changes { game, since } => Self::Ask(Job::Changes { id, game, since }),
             RegistryOperation::Locate(player) => Self::Ask(Job::Locate { id, player }),
             RegistryOperation::Post { to, body } => Self::Ask(Job::Post { id, to, body }),
             RegistryOperation::Update(record) => Self::Update(record),
@@ -75,7 +77,7 @@ pub(super) enum Job {
     Renew(Vec<RoomRecord>),
     Release { room: RoomId, key: String },
     Find { id: RegistryId, game: String, target: RoomTarget },
-    List { id: RegistryId, game: String, after: Option<String>, limit: usize },
+    Changes { id: RegistryId, game: String, since: ChangeMark },
     Locate { id: RegistryId, player: PlayerId },
     Arrive(PlayerId),
     Stay(Vec<PlayerId>),
@@ -104,10 +106,13 @@ impl Job {
             Self::Find { game, target, .. } => {
                 Call { script: Script::Find, keys: vec![target_key(game, target)], values: vec![node] }
             }
-            Self::List { game, after, limit, .. } => {
-                let from = after.as_ref().map_or(String::from("-"), |after| format!("({}", fold(after)));
-                let values = vec![node, from, limit.to_string(), room_key(game, "")];
-                Call { script: Script::List, keys: vec![list_key(game)], values }
+            Self::Changes { game, since, .. } => {
+                let ChangeMark { changed, gone, begun } = since;
+                let begun = u8::from(*begun).to_string();
+                let limit = CHANGES.to_string();
+                let values =
+                    vec![node, changed.to_string(), gone.to_string(), begun, limit, room_key(game, "")];
+                Call { script: Script::Changes, keys: vec![list_key(game), gone_key(game)], values }
             }
             Self::Locate { player, .. } => of_player(Script::Locate, node, *player),
             Self::Post { to, body, .. } => {

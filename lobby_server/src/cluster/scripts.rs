@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::registry::{BEAT, DOUBT, LEASE, MAX_WAITING_POSTS, RESERVED};
+use crate::registry::{BEAT, DOUBT, GONE, LEASE, MAX_WAITING_POSTS, RESERVED};
 
 /// Rooms and players' places live so long without a word of their node.
 pub(super) const LIFE: Duration = Duration::from_secs(600);
@@ -35,7 +35,7 @@ pub(super) enum Script {
     Renew,
     Release,
     Find,
-    List,
+    Changes,
     Arrive,
     Stay,
     Depart,
@@ -54,7 +54,7 @@ impl Script {
         Self::Renew,
         Self::Release,
         Self::Find,
-        Self::List,
+        Self::Changes,
         Self::Arrive,
         Self::Stay,
         Self::Depart,
@@ -73,7 +73,7 @@ impl Script {
             Self::Renew => include_str!("lua/renew.lua"),
             Self::Release => include_str!("lua/release.lua"),
             Self::Find => include_str!("lua/find.lua"),
-            Self::List => include_str!("lua/list.lua"),
+            Self::Changes => include_str!("lua/changes.lua"),
             Self::Arrive => include_str!("lua/arrive.lua"),
             Self::Stay => include_str!("lua/stay.lua"),
             Self::Depart => include_str!("lua/depart.lua"),
@@ -83,10 +83,10 @@ impl Script {
             Self::Post => include_str!("lua/post.lua"),
             Self::Collect => include_str!("lua/collect.lua"),
         };
-        let times = [DOUBT, LEASE, RESERVED, GAP, LIFE, DAY].map(|time| time.as_millis().to_string());
+        let times = [DOUBT, LEASE, RESERVED, GAP, LIFE, DAY, GONE].map(|time| time.as_millis().to_string());
         let prelude = include_str!("lua/prelude.lua");
         format!(
-            "local DOUBT, LEASE, RESERVED, GAP, LIFE, DAY = {}\nlocal POSTS = {MAX_WAITING_POSTS}\n{NOW}\n{prelude}\n{body}",
+            "local DOUBT, LEASE, RESERVED, GAP, LIFE, DAY, GONE_KEPT = {}\nlocal POSTS = {MAX_WAITING_POSTS}\n{NOW}\n{prelude}\n{body}",
             times.join(", ")
         )
     }

@@ -12,7 +12,7 @@ use traversal_core::wire::message::RoomSummary;
 
 use super::jobs::Identifying;
 use super::link::{Link, address};
-use crate::registry::{RoomLocation, RoomRecord};
+use crate::registry::{RoomLocation, RoomRecord, Shown};
 
 /// Connects to the Redis of a test.
 fn link(redis: &Redis) -> Link {
@@ -29,15 +29,18 @@ fn record(node: u64, room: u64, name: &str) -> RoomRecord {
         epoch: 0,
         game: "g".into(),
         public: true,
-        summary: RoomSummary {
-            name: name.into(),
-            code: format!("CODE{room}"),
-            host_name: "h".into(),
-            members: 1,
-            capacity: 8,
-            password: false,
-            metadata: BTreeMap::from([("map".into(), "hills".into())]),
-            locked: true,
+        shown: Shown {
+            summary: RoomSummary {
+                name: name.into(),
+                code: format!("CODE{room}"),
+                host_name: "h".into(),
+                members: 1,
+                capacity: 8,
+                metadata: BTreeMap::from([("map".into(), "hills".into())]),
+                locked: true,
+                ..RoomSummary::default()
+            },
+            ..Shown::default()
         },
     }
 }

@@ -101,6 +101,11 @@ fn texts(settings: &Settings) -> Result<(), ConfigError> {
     if settings.token.is_some() && !settings.token_key.is_empty() {
         return Err(wrong("token, token_key: one of the two, players show one token".into()));
     }
+    match text::REGION.check(&settings.region) {
+        Ok(kept) if kept == settings.region => {}
+        Ok(kept) => return Err(wrong(format!("region: write \"{kept}\" without space at its ends"))),
+        Err(error) => return Err(wrong(format!("{error}"))),
+    }
     if settings.games.len() > MAX_GAMES || settings.relay_games.len() > MAX_GAMES {
         return Err(wrong(format!("games, relay_games: at most {MAX_GAMES}")));
     }
@@ -297,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 43] = [
+        let cases: [(Change, &str); 44] = [
             (|s| s.tls_cert = Some("c".into()), "tls_key"),
             (|s| s.tls_key = Some("k".into()), "tls_cert"),
             (|s| (s.tls_cert, s.tls_key, s.no_tcp) = (Some("c".into()), Some("k".into()), true), "no_tcp"),
@@ -333,6 +338,7 @@ mod tests {
             (|s| s.same_nat_mask_v6 = 129, "16 to 128"),
             (|s| s.token = Some("x".repeat(600).into()), "512"),
             (|s| s.token = Some("".into()), "leave it out"),
+            (|s| s.region = "far far far far away".into(), "region: at most 16"),
             (|s| s.games = vec!["g".repeat(70)], "64 bytes"),
             (|s| s.games = vec!["a\u{1b}[2J".into()], "control"),
             (|s| s.relay_games = [(String::new(), RelayMode::Never)].into(), "relay_games"),

@@ -58,6 +58,9 @@ pub struct Settings {
     pub registry: Secret<String>,
     /// The server's secret key is in this file; unset: in the platform's data directory.
     pub key_file: Option<PathBuf>,
+    /// Lists of rooms say that the rooms of this server are in this region, up to 16 characters; empty, the default: it has no
+    /// name. Players may look for rooms of one region.
+    pub region: String,
     /// Only these games are served; empty, the default, means all.
     #[serde(deserialize_with = "one_or_many")]
     pub games: Vec<String>,
@@ -159,6 +162,7 @@ impl Default for Settings {
             no_http: false,
             registry: crate::cluster::MEMORY.into(),
             key_file: None,
+            region: String::new(),
             games: Vec::new(),
             token: None,
             token_key: Vec::new(),
@@ -293,6 +297,7 @@ impl Settings {
     /// Returns the core's part of the settings.
     pub fn server(&self) -> ServerConfig {
         ServerConfig {
+            region: self.region.clone(),
             games: self.games.clone(),
             session_timeout: Duration::from_secs(self.session_timeout_s),
             keep_seat: Duration::from_secs(self.keep_seat_s),

@@ -205,6 +205,8 @@ impl Metrics {
         put("lobby_requests_failed", "Requests answered with an error.", counters.requests_failed)?;
         put("lobby_wrong_passwords", "Wrong passwords of rooms.", counters.wrong_passwords)?;
         put("lobby_rooms_opened", "Rooms opened.", counters.rooms_opened)?;
+        let help = "Messages to players who watch rooms, of what has changed among them.";
+        put("lobby_rooms_told", help, counters.rooms_told)?;
         put("lobby_quick_matches", "Quick matches made.", counters.quick_matches)?;
         put("lobby_sent_elsewhere", "Players sent to another node.", counters.sent_elsewhere)?;
         put("lobby_migrations", "Rooms that got another host.", counters.migrations)?;

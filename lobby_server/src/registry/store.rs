@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::text::{fold, look};
-use traversal_core::wire::message::{RoomSummary, RoomTarget};
+use traversal_core::wire::message::RoomTarget;
 
+use super::changes::Journal;
 use super::{
     DOUBT, LEASE, MAX_WAITING_POSTS, NodeSite, RESERVED, RegistryNote, RegistryOperation, RegistryReply,
     RoomLocation, RoomRecord, RoomSite, code_key,
@@ -23,6 +24,7 @@ pub(super) struct Store {
     codes: BTreeMap<(String, String), String>,
     /// A room's id leads to its game and name.
     ids: BTreeMap<RoomId, (String, String)>,
+    journal: Journal,
     nodes: BTreeMap<u64, Lease>,
     /// Players are at these nodes.
     players: BTreeMap<PlayerId, u64>,
@@ -60,12 +62,17 @@ impl Store {
             RegistryOperation::Release { game, location, name } => {
                 let key = (game, fold(&name));
                 if self.rooms.get(&key).is_some_and(|record| record.location == location) {
-                    self.remove(&key);
+                    self.remove(now, &key);
                 }
                 RegistryReply::Done
             }
             RegistryOperation::Find { game, target } => self.find(now, node, game, &target),
-            RegistryOperation::List { game, after, limit } => self.list(now, node, game, after, limit),
+            RegistryOperation::Changes { game, since } => {
+                let shown = |name: &str| self.rooms.get(&(game.clone(), name.to_owned()));
+                RegistryReply::Changes(self.journal.since(now, &game, since, |name| {
+                    shown(name).filter(|room| room.location.node != node).cloned()
+                }))
+            }
             RegistryOperation::Arrive(player) => {
                 let former = self.players.insert(player, node);
                 if let Some(former) = former.filter(|former| *former != node) {
@@ -145,10 +152,11 @@ impl Store {
         RoomSite { location, addresses: lease.map(|lease| lease.site.addresses.clone()).unwrap_or_default() }
     }
 
-    fn remove(&mut self, key: &(String, String)) {
+    fn remove(&mut self, now: Instant, key: &(String, String)) {
         let Some(record) = self.rooms.remove(key) else { return };
-        self.looks.remove(&(key.0.clone(), look(&record.summary.name)));
-        self.codes.remove(&(key.0.clone(), code_key(&record.summary.code)));
+        self.journal.note(now, key, Some(&record), None);
+        self.looks.remove(&(key.0.clone(), look(&record.shown.summary.name)));
+        self.codes.remove(&(key.0.clone(), code_key(&record.shown.summary.code)));
         self.ids.remove(&record.location.room);
     }
 
@@ -157,7 +165,7 @@ impl Store {
         let key = key?;
         let location = self.rooms.get(&key)?.location;
         if self.life(now, node, location.node) == Life::Forgotten {
-            self.remove(&key);
+            self.remove(now, &key);
             return None;
         }
         Some(location)
@@ -176,13 +184,13 @@ impl Store {
                 }
                 Life::Doubtful => return RegistryReply::Moving,
                 _ if epoch > record.epoch => return RegistryReply::Stale { epoch },
-                _ => self.remove(&key),
+                _ => self.remove(now, &key),
             }
             former = Some(location.node);
         }
-        let key = (game.clone(), fold(&record.summary.name));
-        let look = (game.clone(), look(&record.summary.name));
-        let code = (game.clone(), code_key(&record.summary.code));
+        let key = (game.clone(), fold(&record.shown.summary.name));
+        let look = (game.clone(), look(&record.shown.summary.name));
+        let code = (game.clone(), code_key(&record.shown.summary.code));
         let by_look = self.looks.get(&look).map(|name| (game.clone(), name.clone()));
         if let Some(owner) = self.in_the_way(now, node, by_look) {
             return RegistryReply::NameTaken(owner);
@@ -202,15 +210,19 @@ impl Store {
             };
             self.notes.entry(former).or_default().push(note);
         }
+        self.journal.note(now, &key, None, Some(&record));
         self.rooms.insert(key, record);
         RegistryReply::Claimed
     }
 
     fn update(&mut self, now: Instant, node: u64, record: RoomRecord) {
-        let key = (record.game.clone(), fold(&record.summary.name));
+        let key = (record.game.clone(), fold(&record.shown.summary.name));
         let room = record.location.room;
         match self.rooms.get_mut(&key) {
-            Some(known) if known.location == record.location => *known = record,
+            Some(known) if known.location == record.location => {
+                let was = std::mem::replace(known, record);
+                self.journal.note(now, &key, Some(&was), Some(known));
+            }
             _ => {
                 let holder =
                     self.ids.get(&room).and_then(|key| self.rooms.get(key)).map(|known| known.location);
@@ -234,29 +246,5 @@ impl Store {
             Life::Doubtful | Life::Gone => RegistryReply::Moving,
             Life::Forgotten => RegistryReply::Found(None),
         }
-    }
-
-    fn list(
-        &self,
-        now: Instant,
-        node: u64,
-        game: String,
-        after: Option<String>,
-        limit: usize,
-    ) -> RegistryReply {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        let start = match after {
-            Some(after) => Excluded((game.clone(), fold(&after))),
-            None => Included((game.clone(), String::new())),
-        };
-        let mut found = self
-            .rooms
-            .range((start, Unbounded))
-            .take_while(|((its_game, _), _)| *its_game == game)
-            .filter(|(_, record)| record.public && self.life(now, node, record.location.node) == Life::There)
-            .map(|(_, record)| record.summary.clone());
-        let rooms: Vec<RoomSummary> = found.by_ref().take(limit).collect();
-        let more = found.next().is_some();
-        RegistryReply::Rooms { rooms, more }
     }
 }

@@ -1,6 +1,5 @@
 //! What the registry promises, whichever it is.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -11,15 +10,16 @@ fn record(game: &str, name: &str, code: &str, room: u64) -> RoomRecord {
         epoch: 0,
         game: game.into(),
         public: true,
-        summary: RoomSummary {
-            name: name.into(),
-            code: code.into(),
-            host_name: "h".into(),
-            members: 1,
-            capacity: 8,
-            password: false,
-            metadata: BTreeMap::new(),
-            locked: false,
+        shown: Shown {
+            summary: RoomSummary {
+                name: name.into(),
+                code: code.into(),
+                host_name: "h".into(),
+                members: 1,
+                capacity: 8,
+                ..RoomSummary::default()
+            },
+            ..Shown::default()
         },
     }
 }
@@ -63,7 +63,11 @@ pub(crate) const PROMISES: [(&str, Promise); 9] = [
     ("names_are_unique_per_game_whatever_their_case", names_are_unique_per_game_whatever_their_case),
     ("names_that_look_the_same_are_one_room", names_that_look_the_same_are_one_room),
     ("a_release_of_somebody_elses_room_does_nothing", a_release_of_somebody_elses_room_does_nothing),
-    ("listings_go_by_pages_and_leave_private_rooms_out", listings_go_by_pages_and_leave_private_rooms_out),
+    (
+        "other_nodes_are_told_of_all_public_rooms_and_of_each_change",
+        other_nodes_are_told_of_all_public_rooms_and_of_each_change,
+    ),
+    ("very_many_rooms_are_told_in_parts", very_many_rooms_are_told_in_parts),
     (
         "a_room_is_found_from_another_node_while_its_own_is_there",
         a_room_is_found_from_another_node_while_its_own_is_there,
@@ -113,10 +117,21 @@ fn find_code(registry: &mut dyn Rig, asker: u64, code: &str) -> RegistryReply {
     registry.handle(asker, RegistryOperation::Find { game: "g".into(), target })
 }
 
+/// Returns what is new for this node of the public rooms of others, since then.
+fn changes(registry: &mut dyn Rig, asker: u64, since: ChangeMark) -> Changes {
+    let changes = RegistryOperation::Changes { game: "g".into(), since };
+    let RegistryReply::Changes(changes) = registry.handle(asker, changes) else { panic!("changes") };
+    changes
+}
+
+fn names(changes: &Changes) -> Vec<&str> {
+    let mut names: Vec<&str> = changes.rooms.iter().map(|(_, shown)| shown.summary.name.as_str()).collect();
+    names.sort_unstable();
+    names
+}
+
 fn listed(registry: &mut dyn Rig, asker: u64) -> Vec<String> {
-    let list = RegistryOperation::List { game: "g".into(), after: None, limit: 9 };
-    let RegistryReply::Rooms { rooms, .. } = registry.handle(asker, list) else { panic!("a page") };
-    rooms.into_iter().map(|room| room.name).collect()
+    names(&changes(registry, asker, ChangeMark::default())).into_iter().map(String::from).collect()
 }
 
 fn others(registry: &mut dyn Rig, asker: u64) -> Vec<u64> {
@@ -198,26 +213,79 @@ fn a_release_of_somebody_elses_room_does_nothing(registry: &mut dyn Rig) {
     assert!(matches!(again, RegistryReply::NameTaken(_)));
 }
 
-fn listings_go_by_pages_and_leave_private_rooms_out(registry: &mut dyn Rig) {
-    for (index, name) in ["d", "B", "a", "c", "x"].iter().enumerate() {
+fn other_nodes_are_told_of_all_public_rooms_and_of_each_change(registry: &mut dyn Rig) {
+    let claim = |registry: &mut dyn Rig, room| registry.handle(1, RegistryOperation::Claim(room));
+    for (index, name) in ["d", "B", "a", "c"].iter().enumerate() {
         let mut room = record("g", name, &format!("CODE{index:02}"), index as u64);
         room.public = *name != "c";
-        registry.handle(1, RegistryOperation::Claim(room));
+        assert_eq!(claim(registry, room), RegistryReply::Claimed);
     }
-    registry.handle(1, RegistryOperation::Claim(record("f", "a", "CODE00", 9)));
-    registry.handle(1, RegistryOperation::Claim(record("h", "a", "CODE00", 9)));
-    let mut seen = Vec::new();
-    let mut after = None;
+    claim(registry, record("f", "a", "CODE00", 9));
+    claim(registry, record("h", "a", "CODE00", 8));
+    let first = changes(registry, 2, ChangeMark::default());
+    assert_eq!((names(&first), first.anew, first.more), (vec!["B", "a", "d"], true, false));
+    assert!(first.rooms.iter().all(|(node, _)| *node == 1) && first.gone.is_empty());
+    assert_eq!(names(&changes(registry, 1, ChangeMark::default())), [""; 0], "its own it knows");
+    let none = changes(registry, 2, first.mark);
+    assert_eq!((names(&none), none.gone.len(), none.anew), (vec![], 0, false), "nothing is new");
+
+    // One room fills, one is said again as it is, one goes, one is not public any more.
+    let mut fuller = record("g", "B", "CODE01", 1);
+    fuller.shown.summary.members = 5;
+    registry.handle(1, RegistryOperation::Update(fuller));
+    registry.handle(1, RegistryOperation::Update(record("g", "d", "CODE00", 0)));
+    registry.handle(
+        1,
+        RegistryOperation::Release {
+            game: "g".into(),
+            location: RoomLocation { node: 1, room: RoomId(2) },
+            name: "a".into(),
+        },
+    );
+    let second = changes(registry, 2, none.mark);
+    assert_eq!((names(&second), &second.gone[..], second.anew), (vec!["B"], &["a".to_owned()][..], false));
+    assert_eq!(second.rooms[0].1.summary.members, 5);
+    let mut hidden = record("g", "d", "CODE00", 0);
+    hidden.public = false;
+    registry.handle(1, RegistryOperation::Update(hidden));
+    claim(registry, record("g", "a", "CODE07", 7));
+    let third = changes(registry, 2, second.mark);
+    assert_eq!((names(&third), &third.gone[..]), (vec!["a"], &["d".to_owned()][..]));
+
+    // Who has not asked for long is told all.
+    registry.pass(GONE + Duration::from_secs(1));
+    claim(registry, record("g", "new", "CODE08", 10));
+    registry.handle(
+        1,
+        RegistryOperation::Release {
+            game: "g".into(),
+            location: RoomLocation { node: 1, room: RoomId(10) },
+            name: "new".into(),
+        },
+    );
+    let late = changes(registry, 2, second.mark);
+    assert_eq!((names(&late), late.anew), (vec!["B", "a"], true));
+}
+
+fn very_many_rooms_are_told_in_parts(registry: &mut dyn Rig) {
+    let count = CHANGES * 2 + 10;
+    for index in 0..count {
+        let room = record("g", &format!("room {index}"), &format!("CODE{index}"), index as u64);
+        assert_eq!(registry.handle(1, RegistryOperation::Claim(room)), RegistryReply::Claimed);
+    }
+    let (mut mark, mut all, mut parts) = (ChangeMark::default(), std::collections::BTreeSet::new(), 0);
     loop {
-        let list = RegistryOperation::List { game: "g".into(), after: after.clone(), limit: 2 };
-        let RegistryReply::Rooms { rooms, more } = registry.handle(1, list) else { panic!("a page") };
-        seen.extend(rooms.iter().map(|room| room.name.clone()));
-        after = seen.last().cloned();
-        if !more {
+        let part = changes(registry, 2, mark);
+        assert_eq!(part.anew, parts == 0);
+        all.extend(names(&part).into_iter().map(String::from));
+        (mark, parts) = (part.mark, parts + 1);
+        if !part.more {
             break;
         }
     }
-    assert_eq!(seen, ["a", "B", "d", "x"]);
+    assert!(all.len() == count && (3..=4).contains(&parts), "{} in {parts}", all.len());
+    let nothing = changes(registry, 2, mark);
+    assert!(nothing.rooms.is_empty() && !nothing.anew);
 }
 
 fn a_room_is_found_from_another_node_while_its_own_is_there(registry: &mut dyn Rig) {
@@ -236,7 +304,7 @@ fn a_room_is_found_from_another_node_while_its_own_is_there(registry: &mut dyn R
     registry.pass(Duration::from_secs(3));
     registry.beat(node(1));
     assert_eq!(find_code(registry, 1, "AAAAAA"), RegistryReply::Moving);
-    assert!(listed(registry, 1).is_empty());
+    assert!(others(registry, 1).is_empty(), "its rooms are in no list: those of nodes that are there are");
     let same = registry.handle(1, RegistryOperation::Claim(record("g", "there", "AAAAAA", 7)));
     assert_eq!(same, RegistryReply::Moving);
 

@@ -41,6 +41,8 @@ pub struct Counters {
     pub migrations: u64,
     /// So many times players were sent to another node, which has what they want.
     pub sent_elsewhere: u64,
+    /// This counts the messages to players who watch rooms, of what has changed among them.
+    pub rooms_told: u64,
     /// Rooms made for players who wanted a quick match.
     pub quick_matches: u64,
     /// Matches that have begun.

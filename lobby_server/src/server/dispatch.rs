@@ -150,12 +150,14 @@ impl Server {
             ToServer::Profile { profile, check, manual } => {
                 if let Some(player) = roster.handle_profile(cx, id, (profile, manual), check) {
                     matches.replan(cx, roster, player);
+                    self.reach_changed(player);
                 }
             }
             ToServer::MappedPort(token) => {
                 if let Some(player) = roster.mapped_port_echo(cx, id, token) {
                     matches.tell_public(cx, roster, player);
                     matches.replan(cx, roster, player);
+                    self.reach_changed(player);
                 }
             }
             ToServer::PunchAgain { match_id } => matches.punch_again(cx, roster, player, match_id),
@@ -205,5 +207,12 @@ impl Server {
             matches.replan(cx, roster, moved.player);
         }
         matches.tell_public(cx, roster, moved.player);
+        self.reach_changed(moved.player);
+    }
+
+    /// Players who look for rooms are told by what is known of a host now.
+    fn reach_changed(&mut self, player: PlayerId) {
+        let (rooms, mut others) = self.split();
+        rooms.host_reach_changed(&mut others, player);
     }
 }

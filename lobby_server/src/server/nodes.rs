@@ -79,6 +79,9 @@ impl Server {
         self.cx.now = now;
         match note {
             RegistryNote::Nodes(sites) => {
+                let there = sites.iter().map(|site| site.node).collect();
+                let (rooms, mut others) = self.split();
+                rooms.nodes_are(&mut others, there);
                 if self.cx.nodes.set(sites) {
                     self.cx.nodes.telling = Some(SessionId(0));
                     self.tell_nodes();

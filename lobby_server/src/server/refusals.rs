@@ -92,6 +92,9 @@ refusals! {
     PasswordRate = ("password", "rate"),
     /// A code of a room: the address tries more than it may.
     CodeRate = ("code", "rate"),
+    /// A list of rooms: its address, or all together, have more rooms looked at than they may, or too many games are asked
+    /// for.
+    ListRate = ("list", "rate"),
     /// A probe for the other server: its address sends more of them than are handed over.
     NeighbourProbeRate = ("neighbour-probe", "rate"),
     /// A datagram that the other server wants sent: its address gets as much as it may.

@@ -10,6 +10,7 @@ mod guessing;
 mod invites;
 mod joining;
 mod kick_notes;
+mod listing;
 mod liveness;
 mod membership;
 mod migration;
@@ -17,6 +18,7 @@ mod requests;
 mod seats;
 mod shared;
 mod take_up;
+mod watching;
 mod wishes;
 
 #[cfg(feature = "fuzzing")]
@@ -40,6 +42,7 @@ use crate::room::Room;
 use elsewhere::Elsewhere;
 use gathering::Gathering;
 use joining::Ask;
+use listing::Listing;
 use liveness::Check;
 use migration::Loss;
 use wishes::Pending;
@@ -56,6 +59,7 @@ pub(super) struct Rooms {
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
     elsewhere: Elsewhere,
+    listing: Listing,
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
     /// The registry has taken these rooms of calls, or has not.
@@ -102,6 +106,7 @@ impl Rooms {
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
             elsewhere: Elsewhere::default(),
+            listing: Listing::new(limiter_key, now),
             guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             opened_for_calls: Vec::new(),

@@ -10,6 +10,7 @@ mod junk;
 mod keeping;
 mod kicked;
 mod knocks;
+mod listing;
 mod logins;
 mod mapped_ports;
 mod members;

@@ -54,6 +54,8 @@ pub(super) enum Timer {
     Calling(PlayerId),
     /// It has rung at this player for long enough.
     Called(PlayerId),
+    /// Players who watch rooms are told what is new, and the registry is asked for it.
+    Listing,
 }
 
 /// These are deadlines in order; there is one for each key.

@@ -381,7 +381,7 @@ impl<'a> Crew<'a> {
         let seat = &mut self.seats[index];
         seat.doing = Doing::Waiting(act, now);
         match act {
-            Act::List => seat.player.command(now, Command::ListRooms),
+            Act::List => seat.player.command(now, Command::ListRooms(Default::default())),
             Act::Join => {
                 seat.path_since = Some(now);
                 seat.player.command(now, join(self.order.room(room), Duration::ZERO));

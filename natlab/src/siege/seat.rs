@@ -235,7 +235,7 @@ impl Seat {
         if self.fate.entered && now >= self.ask_at && self.asked_at.is_none() {
             self.ask_at = now + ASKS;
             self.asked_at = Some(now);
-            self.player.command(now, Command::ListRooms);
+            self.player.command(now, Command::ListRooms(Default::default()));
         }
         if now >= self.kick_at
             && let Some(player) = self.strangers.pop()

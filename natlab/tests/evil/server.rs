@@ -174,7 +174,7 @@ impl EvilServer {
             Frame::Reliable { body: ToServer::Request { id, request }, .. } => {
                 let response = match request {
                     Request::ListRooms { .. } if self.lists.is_some() => {
-                        Response::Rooms { rooms: self.lists.clone().unwrap_or_default(), more: false }
+                        Response::Rooms { rooms: self.lists.clone().unwrap_or_default(), next: None }
                     }
                     Request::QuickMatch(_) if self.refuses.is_some() => {
                         let result = Err(self.refuses.clone()?);

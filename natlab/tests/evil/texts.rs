@@ -6,7 +6,7 @@ use std::time::Duration;
 use natlab::link::Link;
 use natlab::player::Player;
 use traversal_core::id::{JoinId, RoomId};
-use traversal_core::text::{METADATA_VALUE, NAME, REASON, ROOM_NAME, Rule};
+use traversal_core::text::{METADATA_VALUE, NAME, REASON, REGION, ROOM_NAME, Rule};
 use traversal_core::wire::message::{
     Farewell, Frame, LoginRefusal, PlayerInfo, RequestError, RoomEnd, RoomInfo, RoomSummary, ToPlayer,
     Topology,
@@ -87,11 +87,13 @@ fn what_a_server_says_comes_to_the_game_without_what_steers_or_hides() {
                 password: false,
                 metadata: BTreeMap::from([(name.clone(), name.clone())]),
                 locked: false,
+                region: name.clone(),
+                ..RoomSummary::default()
             }]);
             server.refuses = Some(RequestError::Refused { reason: name });
         });
         stage.act(|player, now| {
-            player.command(now, Command::ListRooms);
+            player.command(now, Command::ListRooms(Default::default()));
             player.command(now, Command::QuickMatch(traversal_core::wire::message::QuickMatch::default()));
         });
         stage.run(2);
@@ -131,9 +133,10 @@ fn assert_all_clean(player: &Player) -> [u32; 7] {
                 seen[3] += 1;
                 assert_clean(REASON, reason);
             }
-            Event::Rooms(rooms) => {
+            Event::Rooms(found) => {
                 seen[4] += 1;
-                for room in rooms {
+                for room in &found.rooms {
+                    assert_clean(REGION, &room.region);
                     assert_clean(ROOM_NAME, &room.name);
                     assert_clean(NAME, &room.host_name);
                 }

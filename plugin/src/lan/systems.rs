@@ -261,7 +261,7 @@ pub(crate) fn list(
     mut found: ResMut<FoundRooms>,
     mut of_lobby: Local<Vec<FoundRoom>>,
 ) {
-    if let Some(RoomsListed(rooms)) = listed.read().last()
+    if let Some(RoomsListed { rooms, .. }) = listed.read().last()
         && let Some((server, key)) = &link.reached
     {
         let room = |room: &traversal_core::wire::message::RoomSummary| {

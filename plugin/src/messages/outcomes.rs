@@ -7,7 +7,9 @@ use bevy_ecs::message::Message;
 use traversal_core::failure::FailureReport;
 use traversal_core::id::{JoinId, PlayerId};
 use traversal_core::nat::NatProfile;
-use traversal_core::wire::message::{Method, PlayerInfo, QueueStatus, Role, RoomEnd, RoomInfo, RoomSummary};
+use traversal_core::wire::message::{
+    Method, PlayerInfo, QueueStatus, Role, RoomCursor, RoomEnd, RoomInfo, RoomSummary,
+};
 use traversal_core::{DisconnectReason, LobbyState, PathInfo, PortMappingState, RequestFailure, RequestKind};
 
 use crate::error::TraversalError;
@@ -95,9 +97,24 @@ pub struct MembersChanged {
     pub left: Vec<PlayerInfo>,
 }
 
-/// Outcome: these are the public rooms of this game.
+/// Outcome: these are the public rooms that [`ListRooms`](crate::ListRooms) has found.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
-pub struct RoomsListed(pub Vec<RoomSummary>);
+pub struct RoomsListed {
+    /// These are the rooms, in the order that was asked for.
+    pub rooms: Vec<RoomSummary>,
+    /// There may be more: the next list begins here, as [`RoomQuery::after`](crate::RoomQuery::after). None: these are all.
+    pub next: Option<RoomCursor>,
+}
+
+/// Outcome: something has changed among the rooms that the game [watches](crate::WatchRooms). All of them are in
+/// [`RoomList`](crate::RoomList).
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomListChanged {
+    /// These rooms are new, or are like this now.
+    pub changed: Vec<RoomSummary>,
+    /// The rooms with these codes are gone, or are not wanted any more.
+    pub gone: Vec<String>,
+}
 
 /// Outcome: the quick match that this player waits for comes along; none: it waits no longer, since it was matched,
 /// gave up or was refused.
@@ -272,6 +289,7 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<HostMigrated>()
         .add_message::<MembersChanged>()
         .add_message::<RoomsListed>()
+        .add_message::<RoomListChanged>()
         .add_message::<QueueChanged>()
         .add_message::<RequestFailed>()
         .add_message::<JoinRequested>()

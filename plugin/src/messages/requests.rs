@@ -7,7 +7,7 @@ use bevy_app::App;
 use bevy_ecs::message::Message;
 use traversal_core::Secret;
 use traversal_core::id::{JoinId, PlayerId};
-use traversal_core::wire::message::{RoomOptions, RoomTarget, Topology};
+use traversal_core::wire::message::{MIN_WATCH_PAUSE_MS, RoomOptions, RoomQuery, RoomTarget, Topology};
 
 use crate::config::ServerKey;
 
@@ -72,9 +72,44 @@ impl JoinRoom {
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaveRoom;
 
-/// Request: list the public rooms of this game. It is answered by [`RoomsListed`](crate::RoomsListed).
+/// Request: list public rooms of this game. It is answered by [`RoomsListed`](crate::RoomsListed) or
+/// [`RequestFailed`](crate::RequestFailed). The default asks for the first hundred by their names.
+///
+/// ```
+/// use bevy_traversal::{FilterTest, ListRooms, RoomFilter, RoomQuery, RoomSort};
+///
+/// let all = ListRooms::default();
+/// let deserts = ListRooms(RoomQuery {
+///     filters: vec![RoomFilter::new("map", FilterTest::Equal("desert".into()))],
+///     not_full: true,
+///     sort: RoomSort::RoundTrip,
+///     ..RoomQuery::default()
+/// });
+/// # assert_ne!(all, deserts);
+/// ```
+#[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListRooms(pub RoomQuery);
+
+/// Request: know public rooms of this game and each change among them, until this player enters a room or writes
+/// [`StopWatchingRooms`]. They are in the resource [`RoomList`](crate::RoomList), and
+/// [`RoomListChanged`](crate::RoomListChanged) says what is new. The server is asked anew after each new login.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct WatchRooms {
+    /// These are wanted, at most 100.
+    pub query: RoomQuery,
+    /// News come with at least this pause between them: 0.5 s, the default, to 65 s.
+    pub pause: Duration,
+}
+
+impl Default for WatchRooms {
+    fn default() -> Self {
+        Self { query: RoomQuery::default(), pause: Duration::from_millis(MIN_WATCH_PAUSE_MS.into()) }
+    }
+}
+
+/// Request: hear of rooms no more. [`RoomList`](crate::RoomList) is empty then.
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListRooms;
+pub struct StopWatchingRooms;
 
 /// Request of a host: let this player in, see [`JoinRequested`](crate::JoinRequested).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +204,8 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<JoinRoom>()
         .add_message::<LeaveRoom>()
         .add_message::<ListRooms>()
+        .add_message::<WatchRooms>()
+        .add_message::<StopWatchingRooms>()
         .add_message::<AllowPeer>()
         .add_message::<RefusePeer>()
         .add_message::<KickPeer>()

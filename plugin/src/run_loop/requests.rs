@@ -15,7 +15,10 @@ const MAX_HELD: usize = 32;
 
 /// Returns whether only a lobby server can answer this.
 fn is_lobby_request(command: &Command) -> bool {
-    matches!(command, Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms)
+    matches!(
+        command,
+        Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms(_) | Command::WatchRooms { .. }
+    )
 }
 
 impl RunLoop {

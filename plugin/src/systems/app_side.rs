@@ -10,7 +10,7 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{ResMut, SystemParam};
 use traversal_core::invite::Invite;
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
-use traversal_core::{DisconnectReason, Event, LobbyState, RequestFailure, RequestKind, Seat};
+use traversal_core::{DisconnectReason, Event, LobbyState, RequestFailure, RequestKind, RoomsFound, Seat};
 
 use super::room::RoomSide;
 use crate::diagnostics::Qualities;
@@ -21,6 +21,7 @@ use crate::people::PeopleSide;
 use crate::progress::Stories;
 use crate::protocol::Report;
 use crate::renet::{Change, HandOff};
+use crate::room_list::RoomList;
 use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peers, QuickMatchQueue};
 
 /// This writes all outcomes.
@@ -35,6 +36,7 @@ pub(crate) struct Outcomes<'w> {
     host_migrated: MessageWriter<'w, m::HostMigrated>,
     members_changed: MessageWriter<'w, m::MembersChanged>,
     rooms_listed: MessageWriter<'w, m::RoomsListed>,
+    room_list_changed: MessageWriter<'w, m::RoomListChanged>,
     queue_changed: MessageWriter<'w, m::QueueChanged>,
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
@@ -70,6 +72,7 @@ pub(crate) struct AppSide<'w> {
     room: ResMut<'w, CurrentRoom>,
     members: ResMut<'w, Members>,
     queue: ResMut<'w, QuickMatchQueue>,
+    room_list: ResMut<'w, RoomList>,
     pub(super) peers: ResMut<'w, Peers>,
     nat: ResMut<'w, NatStatus>,
     hand_off: ResMut<'w, HandOff>,
@@ -192,8 +195,14 @@ impl AppSide<'_> {
                 self.shared.members_left(&left);
             }
             Event::RoomLeft { reason } => self.room_left(reason),
-            Event::Rooms(rooms) => {
-                self.out.rooms_listed.write(m::RoomsListed(rooms));
+            Event::Rooms(RoomsFound { rooms, next }) => {
+                self.out.rooms_listed.write(m::RoomsListed { rooms, next });
+            }
+            Event::WatchBegun(query) => self.room_list.begin(query),
+            Event::WatchEnded => *self.room_list = RoomList::default(),
+            Event::RoomsChanged { changed, gone, settled } => {
+                self.room_list.take(&changed, &gone, settled);
+                self.out.room_list_changed.write(m::RoomListChanged { changed, gone });
             }
             Event::Queue(status) => {
                 self.queue.0 = status;

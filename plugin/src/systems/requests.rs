@@ -21,6 +21,8 @@ pub(crate) struct Requests<'w, 's> {
     join: MessageReader<'w, 's, m::JoinRoom>,
     leave: MessageReader<'w, 's, m::LeaveRoom>,
     list: MessageReader<'w, 's, m::ListRooms>,
+    watch: MessageReader<'w, 's, m::WatchRooms>,
+    stop_watching: MessageReader<'w, 's, m::StopWatchingRooms>,
     allow: MessageReader<'w, 's, m::AllowPeer>,
     refuse: MessageReader<'w, 's, m::RefusePeer>,
     kick: MessageReader<'w, 's, m::KickPeer>,
@@ -45,6 +47,8 @@ pub(crate) fn hand_over_requests(
         mut join,
         mut leave,
         mut list,
+        mut watch,
+        mut stop_watching,
         mut allow,
         mut refuse,
         mut kick,
@@ -79,7 +83,12 @@ pub(crate) fn hand_over_requests(
         ask(Command::JoinRoom { target, password, wait }, Kind::Join);
     });
     each(&mut quick, |request| ask(Command::QuickMatch(request.clone().into()), Kind::QuickMatch));
-    each(&mut list, |_| ask(Command::ListRooms, Kind::List));
+    each(&mut list, |request| ask(Command::ListRooms(request.0.clone()), Kind::List));
+    each(&mut stop_watching, |_| ask(Command::StopWatching, Kind::Watch));
+    each(&mut watch, |request| {
+        let m::WatchRooms { query, pause } = request.clone();
+        ask(Command::WatchRooms { query, pause }, Kind::Watch);
+    });
     room.ask(&mut ask);
     each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
     each(&mut kick, |request| {

@@ -53,9 +53,7 @@ impl Agent {
                 self.ask(now, RequestKind::RevokeInvites, Ok(Request::RevokeInvites), Duration::ZERO);
             }
             Command::LeaveRoom => self.leave(now),
-            Command::ListRooms => {
-                self.ask(now, RequestKind::List, Ok(Request::ListRooms { after: None }), Duration::ZERO);
-            }
+            Command::ListRooms(query) => self.lobby.list(&mut self.shared.cx(now), query),
             Command::AnswerJoin { join, allow, reason } => {
                 let reason = text::REASON.clean(&reason);
                 self.tell_server(now, ToServer::JoinAnswer { join, allow, reason });
@@ -84,6 +82,10 @@ impl Agent {
             }
             Command::LocalAddresses(addresses) => self.set_local_addresses(now, addresses),
             Command::PortMapping(news) => self.mapping.set(&mut self.shared.cx(now), news),
+            Command::WatchRooms { query, pause } => {
+                self.lobby.watch_rooms(&mut self.shared.cx(now), query, pause);
+            }
+            Command::StopWatching => self.lobby.stop_watching(&mut self.shared.cx(now)),
             Command::Router(name) => self.detection.set_router(&mut self.shared.cx(now), name),
             Command::SetMember(changes) => self.in_room(now, RequestKind::SetMember, InRoom::Member(changes)),
             Command::SetProperties(changes) => {
@@ -121,6 +123,7 @@ impl Agent {
     fn log_out(&mut self, now: Instant) {
         let mut cx = self.shared.cx(now);
         self.lobby.end_queue(&mut cx);
+        self.lobby.end_watch(&mut cx);
         self.detection.stop(&mut cx);
         self.mapping.stop(&mut cx);
         cx.link.disconnect(&mut cx.env);

@@ -135,6 +135,7 @@ impl Agent {
                 let event = cx.link.go_to(&mut cx.env, node);
                 self.handle_link(now, event);
             }
+            ToPlayer::Rooms(news) => self.lobby.handle_rooms_news(&mut cx, news),
             ToPlayer::Nodes(nodes) => cx.link.know_nodes(nodes),
             ToPlayer::InRoom { room, news } => self.lobby.handle_in_room(&mut cx, room, news),
             ToPlayer::Contacts(news) => self.people.handle_news(&mut cx, news),

@@ -12,8 +12,8 @@ use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
-    CallEnd, CountdownEnd, InviteToken, MatchEnd, MemberState, PlayerInfo, Presence, QueueStatus, RoomEnd,
-    RoomInfo, RoomSummary,
+    CallEnd, CountdownEnd, InviteToken, MatchEnd, MemberState, PlayerInfo, Presence, QueueStatus, RoomCursor,
+    RoomEnd, RoomInfo, RoomQuery, RoomSummary,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -123,6 +123,16 @@ pub enum DisconnectReason {
     Stalled,
 }
 
+/// These are rooms that a listing has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomsFound {
+    /// These are the rooms, in the order that was asked for.
+    pub rooms: Vec<RoomSummary>,
+    /// There may be more: the next part begins after this place
+    /// ([`RoomQuery::after`](crate::wire::message::RoomQuery::after)). None: these are all.
+    pub next: Option<RoomCursor>,
+}
+
 /// This is something that an [`Agent`](crate::Agent) tells the game.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -150,8 +160,8 @@ pub enum Event {
         /// This is why the server put it out; `None`: it left on request.
         reason: Option<RoomEnd>,
     },
-    /// The server answers [`Command::ListRooms`](super::Command::ListRooms): these are the public rooms of this game.
-    Rooms(Vec<RoomSummary>),
+    /// The server answers [`Command::ListRooms`](super::Command::ListRooms).
+    Rooms(RoomsFound),
     /// A request of the game failed.
     RequestFailed {
         /// This is what was asked for.
@@ -373,4 +383,19 @@ pub enum Event {
     },
     /// Host: the invites that were out let nobody in any more ([`Command::RevokeInvites`](super::Command::RevokeInvites)).
     InvitesRevoked,
+    /// The game watches these rooms from now on ([`Command::WatchRooms`](super::Command::WatchRooms)), and knows none of them
+    /// yet. What it watched before does not count any more.
+    WatchBegun(RoomQuery),
+    /// This has changed among the rooms that the game watches ([`Command::WatchRooms`](super::Command::WatchRooms)).
+    RoomsChanged {
+        /// These rooms are new, or are like this now; each has its code of its own.
+        changed: Vec<RoomSummary>,
+        /// The rooms with these codes are gone, or do not pass the conditions any more.
+        gone: Vec<String>,
+        /// The game knows all the rooms that it wants, at the moment.
+        settled: bool,
+    },
+    /// The game does not watch rooms any more: on its own wish, or since this player is in a room, has logged out or was
+    /// refused.
+    WatchEnded,
 }

@@ -152,6 +152,8 @@ pub enum RequestKind {
     MakeInvite,
     /// The game wants to end the invites to its room ([`Command::RevokeInvites`](super::Command::RevokeInvites)).
     RevokeInvites,
+    /// The game wants to watch rooms ([`Command::WatchRooms`](super::Command::WatchRooms)).
+    Watch,
 }
 
 /// This says why a request did not come about.

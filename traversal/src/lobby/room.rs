@@ -114,12 +114,8 @@ impl Lobby {
     }
 
     /// Takes note that this player is in a room now: by its own request, or put into it by the server.
-    pub(super) fn entered(
-        &mut self,
-        cx: &mut Cx<'_>,
-        info: RoomInfo,
-        request: Option<Request>,
-    ) -> LobbyNews {
+    pub(super) fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Option<Request>) -> LobbyNews {
+        self.end_watch(cx);
         let password = request.as_ref().and_then(password_of);
         let hosting = info.host == cx.identity.player_id();
         let former = self.room.take().filter(|room| room.info.id == info.id);

@@ -1,10 +1,12 @@
 //! Who sends bubbles, who sends replies, and which methods are tried: pure functions of two [`NatProfile`]s
 //! (M10-M12). They work on the RFC 4787 space; the tables of S1 for its five names fall out of them.
 
+mod expected;
 mod revision;
 mod roles;
 
 pub use crate::reach::{Reach, reach};
+pub use expected::expected_way;
 pub use revision::{EDITIONS, PlanInForce, Revision};
 pub use roles::{
     Decision, MultiBubbleDecision, bubble_decision, bubble_outcome, multi_bubble_decision, role_in,

@@ -2,13 +2,15 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! `calls` and `rendezvous` (plans and facts of a match) are what they speak of., //! directions; `room`, `contacts`, `gather` (room shapes, `invite`, `members` (what members tell each other), quick matches),
+//! directions; `room`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
+//! other), `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
 
 mod calls;
 mod contacts;
 mod frame;
 mod gather;
 mod invite;
+mod listing;
 mod login;
 mod members;
 mod rendezvous;
@@ -18,13 +20,17 @@ mod to_server;
 mod topic;
 
 pub use crate::failure::NoRelay;
-pub use crate::method::{Method, PlannedMethod, Role};
+pub use crate::method::{ExpectedWay, Method, PlannedMethod, Role};
 pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
 pub use calls::{CallAnswer, CallEnd, CallNews, CallPlace, CallRequest};
 pub use contacts::{CONTACTS_PER_PART, ContactNews, ContactsRequest, MAX_CONTACTS, Presence, Status};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use invite::{InviteFault, InviteTerms, InviteToken, MAX_INVITE_MINUTES, MAX_OPEN_INVITES};
+pub use listing::{
+    FilterTest, MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_FILTERS, MAX_LISTED, MAX_LISTED_METADATA,
+    MAX_WATCHED, MIN_WATCH_PAUSE_MS, QueryError, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomsNews,
+};
 pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};
 pub use members::{
     Changes, CountdownEnd, CountdownRule, InRoom, MAX_CHANGES, MAX_COUNTDOWN_MS, MAX_MEMBER_BYTES,

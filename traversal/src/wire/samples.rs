@@ -1,6 +1,7 @@
 //! The bytes of every message, nailed down: a sample of each variant of each type that is on the wire, written as it was when
 //! the version of the wire was last raised (`samples/bytes.txt`).
 
+mod listing;
 mod values;
 
 use std::any::type_name;

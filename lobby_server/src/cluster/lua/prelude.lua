@@ -50,6 +50,24 @@ local function is_safe(node)
   return not left and grace()
 end
 
+-- Returns the number of a change: the time in microseconds, and each one greater than the one before.
+local function tick()
+  local number = math.max(NOW * 1000, tonumber(redis.call('GET', 'bt:tick') or 0) + 1)
+  number = string.format('%.0f', number)
+  redis.call('SET', 'bt:tick', number, 'PX', DAY)
+  return number
+end
+
+-- Notes that a list has this room no longer. `list` is the list's key.
+local function unlist(list, name)
+  if redis.call('ZREM', list, name) == 1 then
+    local went = 'bt:d:' .. string.sub(list, 6)
+    redis.call('ZADD', went, tick(), name)
+    redis.call('ZREMRANGEBYSCORE', went, '-inf', string.format('%.0f', (NOW - GONE_KEPT) * 1000))
+    redis.call('PEXPIRE', went, DAY)
+  end
+end
+
 local function remove(key)
   local room = redis.call('HMGET', key, 'look', 'code', 'list', 'name', 'room')
   if not room[5] then
@@ -60,7 +78,7 @@ local function remove(key)
       redis.call('DEL', pointer)
     end
   end
-  redis.call('ZREM', room[3], room[4])
+  unlist(room[3], room[4])
   redis.call('DEL', key)
 end
 
@@ -84,6 +102,7 @@ end
 -- Five keys and five values make a room: its own key, look, code, list, id; and room, epoch, public, summary, name.
 local function put(node, keys, k, values, v)
   local key = keys[k]
+  local was = redis.call('HMGET', key, 'node', 'summary')
   redis.call('HSET', key, 'node', node, 'room', values[v], 'epoch', values[v + 1], 'public', values[v + 2],
     'summary', values[v + 3], 'name', values[v + 4], 'look', keys[k + 1], 'code', keys[k + 2], 'list', keys[k + 3])
   redis.call('PEXPIRE', key, LIFE)
@@ -91,10 +110,14 @@ local function put(node, keys, k, values, v)
     redis.call('SET', pointer, key, 'PX', LIFE)
   end
   if values[v + 2] == '1' then
-    redis.call('ZADD', keys[k + 3], 0, values[v + 4])
-    redis.call('PEXPIRE', keys[k + 3], DAY)
+    local same = was[1] == node and was[2] == values[v + 3]
+    if not same or not redis.call('ZSCORE', keys[k + 3], values[v + 4]) then
+      redis.call('ZADD', keys[k + 3], tick(), values[v + 4])
+      redis.call('PEXPIRE', keys[k + 3], DAY)
+      redis.call('ZREM', 'bt:d:' .. string.sub(keys[k + 3], 6), values[v + 4])
+    end
   else
-    redis.call('ZREM', keys[k + 3], values[v + 4])
+    unlist(keys[k + 3], values[v + 4])
   end
 end
 

@@ -165,7 +165,7 @@ fn redis_is_killed_and_comes_back_empty_and_rooms_are_there_again() {
     let location = record(1, 1, "room 1").location;
     one.order(RegistryOperation::Release { game: "g".into(), location, name: "room 1".into() });
     let mut news = record(1, 2, "room 2");
-    news.summary.members = 5;
+    news.shown.summary.members = 5;
     one.order(RegistryOperation::Update(news));
     redis.begin();
     let back = Instant::now();

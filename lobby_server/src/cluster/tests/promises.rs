@@ -7,13 +7,13 @@ use redis::Value;
 use test_support::redis::Redis;
 use traversal_core::id::{PlayerId, RoomId};
 
-use super::super::entries::{hex, read_lost, read_page, read_posts, read_pulse, read_reply, room_key};
+use super::super::entries::{hex, read_changes, read_lost, read_posts, read_pulse, read_reply};
 use super::super::jobs::{Job, Order};
 use super::super::link::{Call, Link, fine};
 use super::{assert_all_end, identifying, link, record};
 use crate::registry::tests::{PROMISES, Rig};
 use crate::registry::{
-    LEASE, NodeSite, RegistryCommand, RegistryId, RegistryNote, RegistryOperation, RegistryReply,
+    ChangeMark, LEASE, NodeSite, RegistryCommand, RegistryId, RegistryNote, RegistryOperation, RegistryReply,
     RoomLocation,
 };
 
@@ -73,7 +73,7 @@ impl Rig for InRedis<'_> {
                 self.notes.entry(node).or_default().extend(notes);
                 RegistryReply::Done
             }
-            Job::List { .. } => read_page(&reply).unwrap(),
+            Job::Changes { .. } => read_changes(&reply).unwrap(),
             _ => read_reply(&reply).unwrap(),
         }
     }
@@ -235,34 +235,23 @@ fn a_node_with_another_key_or_version_does_not_take_part_while_others_are_there(
 }
 
 #[test]
-fn rooms_of_a_node_that_is_gone_do_not_hold_up_a_list() {
+fn a_list_forgets_rooms_whose_node_has_not_said_a_word_of_them_for_long() {
     let Some(redis) = Redis::start(&[]) else { return };
     let mut rig = InRedis::new(&redis);
     rig.beat(site(1));
-    rig.beat(site(2));
-    // More than one script looks at.
-    let own = identifying(1);
-    for hundred in 0..25 {
-        let rooms =
-            (0..100).map(|index| record(1, hundred * 100 + index + 10, &format!("a{hundred:02}{index:02}")));
-        rig.run(Job::Renew(rooms.collect()).call(&own));
-    }
-    assert_eq!(claim(&mut rig, 2, 1, "z"), RegistryReply::Claimed);
-    rig.pass(LEASE);
-    rig.beat(site(2));
-    let mut names = Vec::new();
+    assert_eq!(claim(&mut rig, 1, 7, "gone"), RegistryReply::Claimed);
+    assert_eq!(claim(&mut rig, 1, 8, "here"), RegistryReply::Claimed);
+    // Redis has let go of it, as it does after ten minutes.
+    let keys = redis.keys("bt:r:*gone");
+    assert_eq!(keys.len(), 1);
+    redis.ask(&["DEL", &keys[0]]).unwrap();
     for _ in 0..2 {
-        let list = RegistryOperation::List { game: "g".into(), after: None, limit: 9 };
-        let RegistryReply::Rooms { rooms, more } = rig.handle(2, list) else { panic!("a page") };
-        assert!(!more);
-        names.push(rooms.into_iter().map(|room| room.name).collect::<Vec<_>>());
+        let all = RegistryOperation::Changes { game: "g".into(), since: ChangeMark::default() };
+        let RegistryReply::Changes(all) = rig.handle(2, all) else { panic!("changes") };
+        let rooms: Vec<_> =
+            all.rooms.iter().map(|(node, shown)| (*node, shown.summary.name.as_str())).collect();
+        assert_eq!(rooms, [(1, "here")]);
+        assert_eq!(all.rooms[0].1.summary.metadata["map"], "hills");
     }
-    assert_eq!(names, [vec![], vec![String::from("z")]]);
-    // It was only away.
-    rig.beat(site(1));
-    rig.run(Job::Renew(vec![record(1, 10, "a0000")]).call(&own));
-    let list = RegistryOperation::List { game: "g".into(), after: None, limit: 1 };
-    let RegistryReply::Rooms { rooms, more } = rig.handle(2, list) else { panic!("a page") };
-    assert_eq!((rooms[0].name.as_str(), rooms[0].metadata["map"].as_str(), more), ("a0000", "hills", true));
-    assert_eq!(redis.keys(&format!("{}*", room_key("g", "z"))).len(), 1);
+    assert_eq!(redis.ask(&["ZCARD", "bt:l:1:g:"]).unwrap().trim().trim_start_matches(':'), "1");
 }

@@ -65,7 +65,7 @@ impl Rooms {
             self.rooms.remove(&claim.room);
             return;
         }
-        let record = room.record(others.cx.config.node);
+        let record = Self::record_of(others, room);
         self.ask_registry(others, RegistryOperation::Claim(record), Pending::Claim(claim));
     }
 
@@ -98,11 +98,13 @@ impl Rooms {
         others.roster.enter_room(others.cx, owner, claim.room);
         let Some(room) = self.rooms.get_mut(&claim.room) else { return };
         room.open();
-        others.cx.count_room(&room.setup.game);
+        let record = Self::record_of(others, room);
+        others.cx.count_room(&record.game);
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, "room opened");
         let (info, restored) = (room.info(), room.is_restored());
         let snapshot = room.snapshot();
         others.respond(claim.asker, Ok(Response::Room(info)));
+        self.list_room(&record);
         self.tell_ticket(others, claim.room, owner);
         if restored {
             self.tell_shared(others, claim.room, owner);

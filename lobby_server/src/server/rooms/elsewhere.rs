@@ -123,7 +123,7 @@ impl Rooms {
         match site {
             Some(site) => self.move_out(others, id, &site.addresses),
             None => {
-                let record = room.record(others.cx.config.node);
+                let record = Self::record_of(others, room);
                 self.ask_registry(others, RegistryOperation::Claim(record), Pending::Again(id));
             }
         }

@@ -213,7 +213,7 @@ impl Rooms {
         };
         let members = vec![PlayerInfo { id: host_id, name: host_name }];
         let room = Room::new(setup, members, from, Origin::New, others.cx.now);
-        let record = room.record(others.cx.config.node);
+        let record = Self::record_of(others, &room);
         self.rooms.insert(id, room);
         self.ask_registry(others, RegistryOperation::Claim(record), Pending::Gathering(id));
     }

@@ -7,14 +7,13 @@ use traversal_core::Identity;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
     InviteFault, InviteTerms, InviteToken, MAX_INVITE_MINUTES, MAX_OPEN_INVITES, RequestError, Response,
-    RoomSummary, RoomTarget,
+    RoomTarget,
 };
 use traversal_core::wire::secret::same;
 
-use super::wishes::{Entry, JoinWish, Pending, Search};
+use super::wishes::{Entry, JoinWish, Search};
 use super::{Others, Rooms};
 use crate::ids::Asker;
-use crate::registry::RegistryOperation;
 use crate::room::Room;
 
 /// Keeps invites apart from whatever else the server's key may sign.
@@ -113,26 +112,22 @@ impl Rooms {
         let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
         let game = String::from(client.login().game());
         others.roster.set_busy(asker);
-        self.ask_registry(
-            others,
-            RegistryOperation::List { game, after: None, limit: 2 },
-            Pending::Only(wish),
-        );
+        self.find_only_room(others, &game, wish);
         Ok(None)
     }
 
-    /// The registry has named the public rooms of a game, of which a player wants the only one.
+    /// The public rooms of a game are known, of which a player wants the only one: so many, and the code of the first one.
     pub(super) fn only_room(
         &mut self,
         others: &mut Others<'_>,
         wish: JoinWish,
-        mut rooms: Vec<RoomSummary>,
-        more: bool,
+        count: usize,
+        first: Option<String>,
     ) {
-        let error = match (rooms.pop(), rooms.is_empty() && !more) {
-            (Some(room), true) => {
+        let error = match (first, count == 1) {
+            (Some(code), true) => {
                 let Some(client) = others.roster.client(wish.asker.session) else { return };
-                let (game, target) = (String::from(client.login().game()), RoomTarget::Code(room.code));
+                let (game, target) = (String::from(client.login().game()), RoomTarget::Code(code));
                 return self.search(others, Search { wish, game, target, until: None });
             }
             (None, _) => RequestError::NoSuchRoom,

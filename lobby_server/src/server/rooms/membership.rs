@@ -200,7 +200,10 @@ impl Rooms {
 
     /// Tells the registry how the room is now.
     pub(super) fn update_record(&mut self, others: &mut Others<'_>, id: RoomId) {
-        if let Some(record) = self.rooms.get(&id).map(|room| room.record(others.cx.config.node)) {
+        if let Some(record) = self.rooms.get(&id).map(|room| Self::record_of(others, room)) {
+            if self.rooms.get(&id).is_some_and(Room::is_open) {
+                self.list_room(&record);
+            }
             self.ask_registry(others, RegistryOperation::Update(record), Pending::Nothing);
         }
     }
@@ -213,6 +216,7 @@ impl Rooms {
         others.cx.timers.set(Timer::Guesses(id), None);
         others.cx.timers.set(Timer::Pairs(id), None);
         let location = room.location(others.cx.config.node);
+        self.unlist_room(&room.setup.game, location.node, &room.setup.options.name);
         let release =
             RegistryOperation::Release { game: room.setup.game, location, name: room.setup.options.name };
         self.ask_registry(others, release, Pending::Nothing);
@@ -342,6 +346,7 @@ impl Rooms {
             others.matches.forget_kept_of(player);
             others.cx.timers.set(Timer::Stale(player), None);
         }
+        self.stop_watching(id);
         others.roster.forget_client(others.cx, id);
     }
 }

@@ -8,11 +8,7 @@ use super::wishes::{Entry, JoinWish, Pending, Waiting};
 use super::{Others, Rooms};
 use crate::ids::{Asker, SessionId};
 use crate::registry::{RegistryCommand, RegistryDown, RegistryId, RegistryOperation, RegistryReply};
-use crate::room;
 use crate::server::timers::Timer;
-
-/// The registry is asked for so many rooms for a page of a listing; short ones fit about so many into a datagram.
-const LIST_LIMIT: usize = 24;
 
 impl Rooms {
     /// Answers a request of a player, or notes what its answer waits for.
@@ -55,16 +51,13 @@ impl Rooms {
             Request::MakeInvite(terms) => self.make_invite(others, player, terms),
             Request::RevokeInvites => self.revoke_invites(others, player).map(Some),
             Request::LeaveRoom => self.leave(others, player).map(Some),
-            Request::ListRooms { after } => {
-                let after = after.map(|name| text::ROOM_NAME.clean(&name));
-                let game = others
-                    .roster
-                    .client(id)
-                    .map(|client| String::from(client.login().game()))
-                    .unwrap_or_default();
-                let list = RegistryOperation::List { game, after, limit: LIST_LIMIT };
-                self.ask_registry(others, list, Pending::List(asker));
-                Ok(None)
+            Request::ListRooms { query } => self.list(others, asker, query),
+            Request::WatchRooms { watch, query, pause_ms } => {
+                self.watch(others, asker, (watch, pause_ms), query)
+            }
+            Request::StopWatching => {
+                self.stop_watching(id);
+                Ok(Some(Response::Done))
             }
             Request::Kick { player: target, reason, rejoin } => {
                 self.kick(others, player, (target, rejoin), reason).map(Some)
@@ -162,13 +155,7 @@ impl Rooms {
             (Pending::Find(search), Ok(RegistryReply::Moving)) => self.search_again(others, search),
             (Pending::Locate(session), Ok(RegistryReply::At(node))) => self.located(others, session, node),
             (Pending::Again(room), reply) => self.claimed_again(others, room, reply.ok()),
-            (Pending::List(asker), Ok(RegistryReply::Rooms { rooms, more })) => {
-                let (rooms, more) = room::page(rooms, more);
-                others.respond(asker, Ok(Response::Rooms { rooms, more }));
-            }
-            (Pending::Only(wish), Ok(RegistryReply::Rooms { rooms, more })) => {
-                self.only_room(others, wish, rooms, more);
-            }
+            (Pending::Changes(game), reply) => self.take_changes(others, &game, reply),
             (Pending::Gathering(room), reply) => self.gathering_claimed(others, room, reply.ok()),
             (Pending::Call(room), reply) => {
                 self.opened_for_calls.push((room, reply == Ok(RegistryReply::Claimed)));
@@ -193,8 +180,7 @@ impl Rooms {
                 claim.asker
             }
             Pending::Find(search) => search.wish.asker,
-            Pending::List(asker) => asker,
-            Pending::Only(wish) => wish.asker,
+            Pending::Changes(game) => return self.take_changes(others, &game, Err(RegistryDown)),
             Pending::Gathering(room) => return self.gathering_claimed(others, room, None),
             Pending::Call(room) => return self.opened_for_calls.push((room, false)),
             Pending::Locate(_) | Pending::Again(_) | Pending::Nothing => return,

@@ -69,9 +69,8 @@ impl Entry {
 pub(super) enum Pending {
     Claim(RoomClaim),
     Find(Search),
-    List(Asker),
-    /// A player wants to enter the only public room of its game.
-    Only(JoinWish),
+    /// What is new of this game's rooms at other nodes.
+    Changes(String),
     Gathering(RoomId),
     /// A room is opened for a call.
     Call(RoomId),

@@ -183,6 +183,15 @@ impl Roster {
         !client.session.is_backed_up() && client.session.send(cx.now, message).is_ok()
     }
 
+    /// Returns whether the player takes what it is told: nothing has waited for its acknowledgement for so long, nor is there
+    /// too much.
+    pub(crate) fn listens(&self, cx: &Context, id: SessionId, wait: Duration) -> bool {
+        self.client(id).is_some_and(|client| {
+            let waits = client.session.oldest_unacked(cx.now).is_some_and(|waited| waited >= wait);
+            !waits && !client.session.is_backed_up()
+        })
+    }
+
     /// Drops what a player was to be told about this, and was not yet: it is of no use any more.
     pub(crate) fn untell(&mut self, player: PlayerId, about: Topic) {
         let session = self.players.get(&player).map(|player| player.session);

@@ -98,7 +98,7 @@ impl Scene {
             ProbePurpose::SignedReport,
             ProbePurpose::Knock { report },
         ];
-        let list = Request::ListRooms { after: None };
+        let list = Request::ListRooms { query: Default::default() };
         let mut frames: Vec<Frame<ToServer>> =
             purposes.map(|purpose| Frame::Probe(Probe { tag: 3, purpose })).to_vec();
         frames.extend([

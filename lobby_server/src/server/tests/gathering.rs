@@ -53,8 +53,8 @@ fn two_who_want_the_same_are_put_into_a_room_of_their_own() {
     assert_eq!((gauges.queued, gauges.rooms, gauges.matches), (0, 1, 1));
     assert_eq!(world.server.counters().quick_matches, 1);
     // It is not for strangers, and a room like any other.
-    let listed = world.answer(0, Request::ListRooms { after: None });
-    assert_eq!(listed, Ok(Response::Rooms { rooms: Vec::new(), more: false }));
+    let listed = world.answer(0, Request::ListRooms { query: Default::default() });
+    assert_eq!(listed, Ok(Response::Rooms { rooms: Vec::new(), next: None }));
     assert_eq!(world.answer(1, Request::LeaveRoom), Ok(Response::Done));
     assert_eq!(world.answer(0, Request::LeaveRoom), Ok(Response::Done));
     assert_eq!(world.server.gauges().rooms, 0);

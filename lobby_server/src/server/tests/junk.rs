@@ -47,7 +47,14 @@ fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
                         options: RoomOptions { name, capacity, public: flag, ..RoomOptions::default() },
                     },
                     1 => Request::JoinRoom { target: RoomTarget::Name(name), password: None },
-                    2 => Request::ListRooms { after: flag.then_some(name) },
+                    2 => Request::ListRooms {
+                        query: message::RoomQuery {
+                            text: name,
+                            limit: capacity,
+                            descending: flag,
+                            ..Default::default()
+                        },
+                    },
                     3 => Request::TakeUpRoom {
                         ticket: RoomTicket {
                             room: RoomId(seq.into()),
@@ -94,7 +101,7 @@ proptest! {
             prop_assert!(stun || answers <= datagram.len());
             world.pass(Duration::from_millis(10));
         }
-        let alive = world.answer(player, Request::ListRooms { after: None }).is_ok();
+        let alive = world.answer(player, Request::ListRooms { query: Default::default() }).is_ok();
         prop_assert!(alive);
     }
 
@@ -116,7 +123,7 @@ proptest! {
             world.send_from(ServerSocketId(0), address, &ping);
         }
         prop_assert_eq!(world.server.gauges().sessions, 1);
-        let alive = world.answer(player, Request::ListRooms { after: None }).is_ok();
+        let alive = world.answer(player, Request::ListRooms { query: Default::default() }).is_ok();
         prop_assert!(alive);
     }
 
@@ -135,7 +142,7 @@ proptest! {
         }
         let third = world.player(3, "192.0.2.1:5000");
         world.pass(Duration::from_secs(4));
-        let alive = world.answer(third, Request::ListRooms { after: None }).is_ok();
+        let alive = world.answer(third, Request::ListRooms { query: Default::default() }).is_ok();
         prop_assert!(alive);
         prop_assert!(world.server.rooms.count() <= 2);
         prop_assert!(!world.server.rooms.waits_for_registry());

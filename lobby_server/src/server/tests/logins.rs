@@ -94,7 +94,7 @@ fn a_login_that_nobody_stands_behind_gives_its_place_up_after_seconds_and_may_co
     world.fakes[0].dead = false;
     world.send_raw(0, &inits[0]);
     world.ping(0);
-    assert!(world.answer(0, Request::ListRooms { after: None }).is_ok());
+    assert!(world.answer(0, Request::ListRooms { query: Default::default() }).is_ok());
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn while_a_token_is_checked_others_are_served_and_the_player_waits() {
     // It asks again, which is no further question; others are answered.
     knock(&mut world, player, b"ticket");
     assert!(world.server.poll_token_question().is_none());
-    assert!(world.answer(other, Request::ListRooms { after: None }).is_ok());
+    assert!(world.answer(other, Request::ListRooms { query: Default::default() }).is_ok());
     assert!(world.fakes[player].session.is_none());
     world.server.handle_token_answer(world.now, question.id, Ok(crate::Admission::default()));
     world.turn();

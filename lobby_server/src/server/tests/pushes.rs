@@ -50,7 +50,9 @@ fn seven_hundred_profiles_of_one_member_do_not_throw_the_host_out() {
     world.pass(Duration::from_secs(4));
     assert_eq!(world.server.gauges().sessions, 2);
     assert_eq!(world.server.counters().pushes_dropped, 0);
-    let Ok(Response::Rooms { rooms, .. }) = world.answer(host, Request::ListRooms { after: None }) else {
+    let Ok(Response::Rooms { rooms, .. }) =
+        world.answer(host, Request::ListRooms { query: Default::default() })
+    else {
         panic!("the host is still served")
     };
     assert_eq!((rooms[0].code.clone(), rooms[0].host_name.as_str()), (room.code, "P1"));
@@ -176,7 +178,7 @@ fn only_where_a_player_is_proven_to_be_keeps_its_session_and_a_gone_address_gets
     let (mut early, mut late) = (0, 0);
     while world.server.gauges().sessions == 2 && world.now < start + Duration::from_secs(120) {
         for _ in 0..5 {
-            let request = Request::ListRooms { after: None };
+            let request = Request::ListRooms { query: Default::default() };
             let body = ToServer::Request { id: RequestId(seq), request };
             let datagram = session.seal(world.now, Kind::Control, &Frame::Reliable { seq, body }).unwrap();
             seq += 1;

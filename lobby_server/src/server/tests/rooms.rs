@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::server::tests::{Fake, World, at, by_name, named};
-use traversal_core::wire::message::{MatchEnd, Method, RoomEnd, RoomSummary};
+use traversal_core::wire::message::{MatchEnd, Method, RoomEnd, RoomQuery, RoomSummary};
 
 fn match_ends(fake: &Fake) -> Vec<MatchEnd> {
     fake.told
@@ -174,10 +174,12 @@ fn metadata_changes_reach_members_and_listings() {
         .iter()
         .any(|message| matches!(message, ToPlayer::RoomChanged(info) if info.metadata == metadata));
     assert!(changed);
-    let Ok(Response::Rooms { rooms, more }) = world.answer(joiner, Request::ListRooms { after: None }) else {
+    let Ok(Response::Rooms { rooms, next }) =
+        world.answer(joiner, Request::ListRooms { query: Default::default() })
+    else {
         panic!("a page")
     };
-    assert!(!more);
+    assert_eq!(next, None);
     let [RoomSummary { members, metadata: listed, .. }] = &rooms[..] else { panic!("one room") };
     assert_eq!((*members, listed), (2, &metadata));
 }
@@ -227,12 +229,13 @@ fn listings_page_through_all_rooms_and_leave_other_games_out() {
     let mut after = None;
     loop {
         let reader = world.player(200, "198.51.100.1:5000");
-        let page = world.answer(reader, Request::ListRooms { after: after.clone() });
-        let Ok(Response::Rooms { rooms, more }) = page else { panic!("a page, not {page:?}") };
+        let query = RoomQuery { after, ..RoomQuery::default() };
+        let page = world.answer(reader, Request::ListRooms { query });
+        let Ok(Response::Rooms { rooms, next }) = page else { panic!("a page, not {page:?}") };
         assert!(!rooms.is_empty());
         seen.extend(rooms.into_iter().map(|room| room.name));
-        after = seen.last().cloned();
-        if !more {
+        after = next;
+        if after.is_none() {
             break;
         }
     }
@@ -247,6 +250,6 @@ fn a_full_page_of_short_names_can_be_read() {
         world.host(host, named(&format!("room number {index:02}")));
     }
     let reader = world.player(200, "198.51.100.1:5000");
-    let page = world.answer(reader, Request::ListRooms { after: None });
-    assert!(matches!(&page, Ok(Response::Rooms { rooms, more: true }) if rooms.len() >= 19), "{page:?}");
+    let page = world.answer(reader, Request::ListRooms { query: Default::default() });
+    assert!(matches!(&page, Ok(Response::Rooms { rooms, next: Some(_) }) if rooms.len() >= 9), "{page:?}");
 }

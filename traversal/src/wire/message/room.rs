@@ -9,6 +9,7 @@ use super::gather::{MESH_CAPACITY, Topology};
 use super::members::{PropertiesOf, check_teams};
 use super::to_player::RequestError;
 use crate::id::{PlayerId, RoomId};
+use crate::method::ExpectedWay;
 use crate::secret::Secret;
 use crate::text;
 
@@ -283,7 +284,7 @@ impl std::fmt::Debug for KickNote {
 }
 
 /// This is a room as a stranger sees it in a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
     /// The room has this name.
     #[serde(deserialize_with = "text::read_room_name")]
@@ -300,12 +301,27 @@ pub struct RoomSummary {
     pub capacity: u16,
     /// Asks for a password.
     pub password: bool,
-    /// This is what the game says about it, see [`RoomOptions::metadata`].
+    /// This is what the game says about it, see [`RoomOptions::metadata`]: as much of it as a listing shows
+    /// ([`MAX_LISTED_METADATA`](super::MAX_LISTED_METADATA)).
     #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
     /// Lets nobody new in, see [`RoomOptions::locked`].
     #[serde(default)]
     pub locked: bool,
+    /// Its server is in this region, as the operator names it; empty: it has no name.
+    #[serde(deserialize_with = "text::read_region")]
+    pub region: String,
+    /// Its host's game speaks this protocol ([`AgentConfig::game_protocol`](crate::AgentConfig::game_protocol)): players of
+    /// others cannot enter.
+    pub protocol: u32,
+    /// The room was opened so many seconds ago, when this was said. A server that was restarted counts from then on.
+    pub age_s: u32,
+    /// A packet takes so many milliseconds to the room's host and back *by way of the server*: the sum of both players' round
+    /// trips to it, rounded up to ten. Over the relay it takes about as long, and a direct way is seldom longer. None: it is
+    /// not known, as where the room is at a server of another region.
+    pub rtt_ms: Option<u16>,
+    /// The host is expected to be reached in this way.
+    pub way: ExpectedWay,
 }
 
 /// This says why a player is out of a room.

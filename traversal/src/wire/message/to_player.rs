@@ -8,6 +8,7 @@ use super::calls::CallNews;
 use super::contacts::ContactNews;
 use super::gather::{QueueStatus, QuickMatched};
 use super::invite::{InviteFault, InviteToken};
+use super::listing::{RoomCursor, RoomsNews};
 use super::members::RoomNews;
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
@@ -184,6 +185,9 @@ pub enum ToPlayer {
     Contacts(Vec<ContactNews>),
     /// There is news of a call.
     Call(CallNews),
+    /// This is what has changed among the rooms that the player watches
+    /// ([`Request::WatchRooms`](super::Request::WatchRooms)).
+    Rooms(RoomsNews),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -198,8 +202,9 @@ pub enum Response {
     Rooms {
         /// These are the rooms of one page.
         rooms: Vec<RoomSummary>,
-        /// There are more after the last one.
-        more: bool,
+        /// The next page begins after this place; none: this is the last one. A page may be short, or have no room at all,
+        /// where the server had to look at many rooms for it: the next one goes on from there.
+        next: Option<RoomCursor>,
     },
     /// This is the server's clock.
     Time {

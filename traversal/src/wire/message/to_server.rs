@@ -9,6 +9,7 @@ use super::calls::CallRequest;
 use super::contacts::ContactsRequest;
 use super::gather::QuickMatch;
 use super::invite::{InviteTerms, InviteToken};
+use super::listing::RoomQuery;
 use super::members::InRoom;
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
@@ -180,10 +181,10 @@ pub enum Request {
     /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see
     /// [`RoomOptions::migrate`].
     LeaveRoom,
-    /// The player wants a page of the public rooms of this game, in the order of their names.
+    /// The player wants a page of the public rooms of this game.
     ListRooms {
-        /// Names after this one.
-        after: Option<String>,
+        /// These are wanted.
+        query: RoomQuery,
     },
     /// The host puts a member out.
     Kick {
@@ -234,4 +235,19 @@ pub enum Request {
         /// This is the host's allowance, if the invite has one.
         token: Option<InviteToken>,
     },
+    /// The player wants to hear of the public rooms of this game, and of each change among them, until it enters a room,
+    /// says [`Request::StopWatching`], or has not asked again for ten minutes. Answered with
+    /// [`Response::Done`](super::Response::Done); then [`ToPlayer::Rooms`](super::ToPlayer::Rooms) follow. The same wish
+    /// again lets it go on; another one takes its place.
+    WatchRooms {
+        /// The player numbers its wishes by this; it comes back with the news.
+        watch: u32,
+        /// These are wanted, at most [`MAX_WATCHED`](super::MAX_WATCHED).
+        query: RoomQuery,
+        /// News come with at least this pause between them, in milliseconds; less than
+        /// [`MIN_WATCH_PAUSE_MS`](super::MIN_WATCH_PAUSE_MS) counts as that.
+        pause_ms: u16,
+    },
+    /// The player does not want to hear of rooms any more.
+    StopWatching,
 }

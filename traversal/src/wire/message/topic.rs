@@ -116,6 +116,7 @@ impl Topical for ToPlayer {
             | Self::QueueClosed(_)
             | Self::QuickMatched(_)
             | Self::Announcement { .. }
+            | Self::Rooms(_)
             | Self::Contacts(_) => return None,
             Self::Call(news) => Topic::Call(news.call()),
             Self::GoTo(_) => Topic::GoTo,

@@ -5,18 +5,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Samples;
+use super::listing::{self, cursor, news, query};
 use crate::facts::NatFacts;
 use crate::failure::FailureReason;
 use crate::id::{CallId, JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
     CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
-    CountdownEnd, CountdownRule, Facts, Farewell, Frame, InRoom, InviteFault, InviteTerms, InviteToken,
-    KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, MemberChanges, MemberState, Method,
-    NoRelay, PlannedMethod, PlayerInfo, Presence, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
-    QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomNews,
-    RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit, ServerCountdown,
-    Status, TeamWish, TicketFault, ToPlayer, ToServer, Topology, Welcome,
+    CountdownEnd, CountdownRule, ExpectedWay, Facts, Farewell, Frame, InRoom, InviteFault, InviteTerms,
+    InviteToken, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, MemberChanges,
+    MemberState, Method, NoRelay, PlannedMethod, PlayerInfo, Presence, Probe, ProbePurpose, PunchPlan,
+    QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role,
+    RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip,
+    SearchPermit, ServerCountdown, Status, TeamWish, TicketFault, ToPlayer, ToServer, Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -317,7 +318,7 @@ fn requests(all: &mut Samples) {
     let target = RoomTarget::Code("K7PX2M".into());
     put(Request::JoinRoom { target, password: Some("sesame".into()) });
     put(Request::LeaveRoom);
-    put(Request::ListRooms { after: Some("den".into()) });
+    put(Request::ListRooms { query: query() });
     put(Request::Kick { player: id(8), reason: "rude".into(), rejoin: false });
     put(Request::SetMetadata(metadata()));
     put(Request::TakeUpRoom { ticket: ticket(), code: "K7PX2M".into(), options: options() });
@@ -335,6 +336,8 @@ fn requests(all: &mut Samples) {
     for fault in [InviteFault::Expired, InviteFault::Used, InviteFault::Ended] {
         all.put(fault);
     }
+    put(Request::WatchRooms { watch: 3, query: query(), pause_ms: 500 });
+    put(Request::StopWatching);
 }
 
 fn to_player(all: &mut Samples) {
@@ -372,12 +375,13 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::InRoom { room: ROOM, news });
     put(ToPlayer::Contacts(vec![contact()]));
     put(ToPlayer::Call(CallNews::Ringing { call: CALL }));
+    put(ToPlayer::Rooms(news(vec![summary()])));
 }
 
 fn answers(all: &mut Samples) {
     all.put(Response::Room(room()));
     all.put(Response::Done);
-    all.put(Response::Rooms { rooms: vec![summary()], more: true });
+    all.put(Response::Rooms { rooms: vec![summary()], next: Some(cursor()) });
     all.put(Response::Time { now_ms: 1 << 40 });
     all.put(Response::Invite(invite()));
     use RequestError as E;
@@ -485,6 +489,11 @@ fn summary() -> RoomSummary {
         password: true,
         metadata: metadata(),
         locked: true,
+        region: "eu".into(),
+        protocol: 7,
+        age_s: 300,
+        rtt_ms: Some(40),
+        way: ExpectedWay::Direct,
     }
 }
 
@@ -547,6 +556,7 @@ fn rooms(all: &mut Samples) {
     all.put(note());
     all.put(terms());
     all.put(summary());
+    listing::all(all, summary());
     use RoomEnd as R;
     for end in [
         R::Closed,
