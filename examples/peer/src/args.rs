@@ -143,7 +143,7 @@ impl Sub {
             Self::Doctor(_) => true,
             Self::Host { serving, .. } => serving.is_wanted(),
             Self::Join { invite, lan, .. } => invite.is_some() || *lan,
-            Self::Nat { .. } | Self::Quick { .. } | Self::People(_) => false,
+            Self::Nat { .. } | Self::Rooms { .. } | Self::Quick { .. } | Self::People(_) => false,
         }
     }
 }
@@ -164,6 +164,7 @@ impl Cli {
             Sub::Nat { common, .. }
             | Sub::Host { common, .. }
             | Sub::Join { common, .. }
+            | Sub::Rooms { common, .. }
             | Sub::Quick { common, .. } => !common.lobby.is_empty(),
             Sub::People(people) => !people.common().lobby.is_empty(),
         };

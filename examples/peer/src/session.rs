@@ -65,7 +65,9 @@ impl Goal {
         match self {
             Self::Host { serving, .. } => serving.is_wanted(),
             Self::Invited { .. } => true,
-            Self::Nat { .. } | Self::Join { .. } | Self::Found { .. } | Self::Quick(_) => false,
+            Self::Nat { .. } | Self::Join { .. } | Self::Found { .. } | Self::Quick(_) | Self::Rooms(_) => {
+                false
+            }
         }
     }
 

@@ -59,7 +59,7 @@ impl Rig for InMemory {
 pub(crate) type Promise = fn(&mut dyn Rig);
 
 /// These are all promises, with their names.
-pub(crate) const PROMISES: [(&str, Promise); 9] = [
+pub(crate) const PROMISES: [(&str, Promise); 10] = [
     ("names_are_unique_per_game_whatever_their_case", names_are_unique_per_game_whatever_their_case),
     ("names_that_look_the_same_are_one_room", names_that_look_the_same_are_one_room),
     ("a_release_of_somebody_elses_room_does_nothing", a_release_of_somebody_elses_room_does_nothing),

@@ -70,7 +70,7 @@ impl Rooms {
         let setup = Setup { id, game, game_protocol, code, options, password: None };
         let members = vec![PlayerInfo { id: host, name }];
         let room = Room::new(setup, members, from, Origin::New, others.cx.now);
-        let record = room.record(others.cx.config.node);
+        let record = Self::record_of(others, &room);
         self.rooms.insert(id, room);
         self.ask_registry(others, RegistryOperation::Claim(record), Pending::Call(id));
         Ok(id)

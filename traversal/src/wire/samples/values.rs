@@ -331,13 +331,13 @@ fn requests(all: &mut Samples) {
     put(Request::MakeInvite(InviteTerms { once: true, minutes: 1440 }));
     put(Request::RevokeInvites);
     put(Request::JoinInvited { code: "K7PX2M".into(), token: Some(invite()) });
+    put(Request::WatchRooms { watch: 3, query: query(), pause_ms: 500 });
+    put(Request::StopWatching);
     all.put(InviteTerms { once: false, minutes: 300 });
     all.put(invite());
     for fault in [InviteFault::Expired, InviteFault::Used, InviteFault::Ended] {
         all.put(fault);
     }
-    put(Request::WatchRooms { watch: 3, query: query(), pause_ms: 500 });
-    put(Request::StopWatching);
 }
 
 fn to_player(all: &mut Samples) {
@@ -371,8 +371,8 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::Announcement { text: "at noon".into() });
     put(ToPlayer::GoTo(vec![v4()]));
     put(ToPlayer::Nodes(vec![v4()]));
-    let news = RoomNews::Keys { revision: 300, keys: vec![1, 1 << 31], complete: true };
-    put(ToPlayer::InRoom { room: ROOM, news });
+    let keys = RoomNews::Keys { revision: 300, keys: vec![1, 1 << 31], complete: true };
+    put(ToPlayer::InRoom { room: ROOM, news: keys });
     put(ToPlayer::Contacts(vec![contact()]));
     put(ToPlayer::Call(CallNews::Ringing { call: CALL }));
     put(ToPlayer::Rooms(news(vec![summary()])));
