@@ -72,7 +72,8 @@
 
 // Where things are. The app's side: `messages` (requests and outcomes), `state` (resources), `conditions`, `systems`
 // (once a frame, between app and driver), `link` (the app's end of the driver), `renet`, `datagrams`, `ggrs` and
-// `handoff` (what a connection is used for). Between the sides: `protocol` and `queue`. The thread's side: `driver`
+// `handoff` (what a connection is used for), `visit` (a server that an invite has led to), `lan` (rooms without a lobby server,
+// with threads of their own). Between the sides: `protocol` and `queue`. The thread's side: `driver`
 // (starts and ends the threads), `run_loop`, `binding`, `sockets`, `stream`, `resolve`, `interfaces`, `port_mapping`,
 // `identity`, `known_servers`, `kept_profiles`. Arrows between modules go one way only.
 mod binding;

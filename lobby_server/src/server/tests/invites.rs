@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use traversal_core::wire::message::{
-    InviteFault, InviteTerms, InviteToken, MAX_OPEN_INVITES, Request, RequestError, Response, RoomInfo,
-    RoomOptions,
+    InRoom, InviteFault, InviteTerms, InviteToken, MAX_OPEN_INVITES, Request, RequestError, Response,
+    RoomInfo, RoomOptions,
 };
 
 use super::{World, back_to, by_name, named};
@@ -115,6 +115,16 @@ fn the_hosts_word_a_ban_and_another_host_end_all_invites() {
     assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
     world.answer(host, Request::LeaveRoom).unwrap();
     assert_eq!(world.answer(third, by(&room, token)), over(InviteFault::Ended), "another one hosts");
+}
+
+#[test]
+fn a_locked_room_is_opened_by_no_invite_and_they_serve_again_when_it_is_unlocked() {
+    let (mut world, [host, first, ..], room) = closed();
+    let token = invite(&mut world, host, InviteTerms::once());
+    assert!(world.answer(host, Request::InRoom(InRoom::Lock(true))).is_ok());
+    assert_eq!(world.answer(first, by(&room, token)), Err(RequestError::RoomLocked));
+    assert!(world.answer(host, Request::InRoom(InRoom::Lock(false))).is_ok());
+    assert!(matches!(world.answer(first, by(&room, token)), Ok(Response::Room(_))));
 }
 
 #[test]
