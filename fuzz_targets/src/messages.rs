@@ -145,7 +145,12 @@ fn options(u: &mut Unstructured<'_>) -> Result<RoomOptions> {
 }
 
 fn quick_match(u: &mut Unstructured<'_>) -> Result<QuickMatch> {
-    Ok(QuickMatch { mode: text(u)?, players: u16::from(u.int_in_range(0..=5u8)?), topology: topology(u)? })
+    Ok(QuickMatch {
+        mode: text(u)?,
+        players: u16::from(u.int_in_range(0..=5u8)?),
+        topology: topology(u)?,
+        ..QuickMatch::default()
+    })
 }
 
 fn ticket(u: &mut Unstructured<'_>, known: &Known) -> Result<Option<RoomTicket>> {

@@ -19,7 +19,7 @@ pub(crate) struct HostCandidate {
 
 /// Rates how well two players reach each other: 3 by plain test messages, 2 by bubbles or predicted ports, 1 by a
 /// search, 0 over the relay at the best.
-fn reached(a: &HostCandidate, b: &HostCandidate) -> u32 {
+pub(crate) fn reached(a: &HostCandidate, b: &HostCandidate) -> u32 {
     if a.relay_only || b.relay_only {
         return 0;
     }

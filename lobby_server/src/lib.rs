@@ -76,6 +76,8 @@ pub use key::KeyError;
 pub use limits::Rate;
 pub use link::{NeighbourPlaces, PlacesError};
 pub use outcomes::{Outcomes, PairOutcome, PairResult};
+#[doc(hidden)]
+pub use queue::measured;
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};

@@ -1,29 +1,72 @@
-//! Who waits for a quick match. Pure: when players are put together, and whether they are still there, is decided by
-//! the dispatcher.
+//! Who waits for a quick match, and who suits whom. Pure: whether players are still there is decided by the dispatcher.
+//!
+//! Players who agree in all that has to be equal stand in one [`line`]. One is looked at when it comes, and whenever its
+//! tolerance widens: whoever it suits at that moment and did not suit before is found then. A look is at a fixed number of
+//! others, those who came first and those who are nearest, so it takes the same time in a line of two million.
+
+mod classes;
+mod line;
+pub mod measured;
+mod teams;
+#[cfg(test)]
+mod tests;
+mod ticket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Instant;
 
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::text;
 use traversal_core::wire::message::{MESH_CAPACITY, QueueStatus, QuickMatch, RequestError, Topology};
 
+use crate::host_choice::HostCandidate;
 use crate::limits::{Bucket, Counts, Rate};
+use classes::Classes;
+use line::{Line, Waits};
+use ticket::{Schedule, Ticket};
 
 /// So many players of one line are told, in the long run and at once, how it comes along. A line of a hundred is told
 /// of 20 changes at once, and of two a second in the long run.
 const NEWS: Rate = Rate::new(256.0, 2048.0);
+/// So many players of a line are told at a time; of a longer line the next ones are told the next time.
+const TOLD_AT_ONCE: usize = 256;
+/// A look is at so many others: more than the 64 of the largest match, so that players without rules are always put together.
+const LOOKED_AT: usize = 128;
+/// The waits of so many lines in which nobody is any more are kept.
+const KEPT_LINES: usize = 1024;
+
+/// One who can be reached without the relay is taken before one who has waited so many seconds longer.
+const DIRECT_WORTH: f64 = 10.0;
+/// The same for one whose round trip to this server is as long as the own one. A difference of 100 ms is worth nothing: the
+/// way between two players is at least as long as that difference.
+const NEAR_WORTH: f64 = 5.0;
+/// The same for one whose first number is the own one; one at the edge of the tolerance is worth nothing.
+const ALIKE_WORTH: f64 = 5.0;
 
 /// Only players with the same key meet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QueueKey {
     pub(crate) game: String,
     pub(crate) game_protocol: u32,
+    /// This is what has to be equal: of the numbers their names alone.
     pub(crate) wanted: QuickMatch,
 }
 
 impl QueueKey {
+    /// Returns the key of those who may meet one who wants this.
+    pub(crate) fn of(game: &str, game_protocol: u32, wanted: &QuickMatch) -> Self {
+        let mut wanted = wanted.clone();
+        for number in &mut wanted.rules.numbers {
+            (number.value, number.every_s, number.then_any) = (0, 0, false);
+            number.within.clear();
+        }
+        wanted.rules.texts.retain(|_, text| text.for_s.is_none());
+        Self { game: game.into(), game_protocol, wanted }
+    }
+
     /// Returns a text of this key, which is another one for each key.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         format!("{self:?}").into_bytes()
@@ -31,31 +74,51 @@ impl QueueKey {
 }
 
 /// This says where a player waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// The player waits in this line.
-    Waiting(QueueKey),
+    /// The player waits in line.
+    Waiting,
     /// The player was put together with others, in what is to become this room.
     Gathered(RoomId),
 }
 
-/// These are all queues. Each is in the order of arrival, so who waited longest is taken first.
+/// These players are to play together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) key: Arc<QueueKey>,
+    /// Who waited longest comes first.
+    pub(crate) players: Vec<PlayerId>,
+    /// These are the teams, where there are any.
+    pub(crate) teams: Vec<Vec<PlayerId>>,
+}
+
+/// These are all queues.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
-    lines: BTreeMap<QueueKey, Vec<PlayerId>>,
-    places: BTreeMap<PlayerId, (Place, IpAddr)>,
+    lines: BTreeMap<u32, Line>,
+    next_line: u32,
+    by_key: BTreeMap<Arc<QueueKey>, u32>,
+    /// All tickets; places that are free are in `free`.
+    tickets: Vec<Option<Ticket>>,
+    free: Vec<u32>,
+    next_seq: u64,
+    /// Where the ticket of each player is.
+    places: BTreeMap<PlayerId, (Place, u32)>,
     by_address: Counts,
-    /// This says what each line may still be told.
-    news: BTreeMap<QueueKey, Bucket>,
+    /// These are to be looked at then.
+    due: BTreeSet<(Instant, u32)>,
+    classes: Classes,
+    /// This says how long it took in lines where nobody is any more.
+    past: BTreeMap<Arc<QueueKey>, Waits>,
     /// These lines were not told of their last changes.
-    untold: BTreeSet<QueueKey>,
+    untold: BTreeSet<u32>,
 }
 
 /// This is what a player has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// The player has left this line.
-    Line(QueueKey),
+    Line(Arc<QueueKey>),
     /// The player was on its way into this room.
     Gathering(RoomId),
 }
@@ -71,10 +134,17 @@ impl Queues {
     }
 
     /// Returns the line that a player waits in; none: it does not wait, or is being put together with others.
-    pub(crate) fn line_of(&self, player: PlayerId) -> Option<QueueKey> {
-        match self.places.get(&player) {
-            Some((Place::Waiting(key), _)) => Some(key.clone()),
-            _ => None,
+    pub(crate) fn line_of(&self, player: PlayerId) -> Option<Arc<QueueKey>> {
+        let (place, slot) = self.places.get(&player)?;
+        let line = self.lines.get(&self.ticket(*slot)?.line)?;
+        (*place == Place::Waiting).then(|| line.key.clone())
+    }
+
+    /// Returns what is to become the room of a player who was put together with others.
+    pub(crate) fn gathering_of(&self, player: PlayerId) -> Option<RoomId> {
+        match self.places.get(&player)?.0 {
+            Place::Gathered(room) => Some(room),
+            Place::Waiting => None,
         }
     }
 
@@ -83,183 +153,337 @@ impl Queues {
         self.by_address.full(from, limit, None).is_some()
     }
 
-    /// Puts a player at the end of the line.
-    pub(crate) fn enter(&mut self, player: PlayerId, key: QueueKey, from: IpAddr) {
-        self.lines.entry(key.clone()).or_default().push(player);
-        if let Some((_, former)) = self.places.insert(player, (Place::Waiting(key), from)) {
-            self.by_address.remove(former);
+    fn ticket(&self, slot: u32) -> Option<&Ticket> {
+        self.tickets.get(slot as usize)?.as_ref()
+    }
+
+    /// Puts a player at the end of its line, which has this key.
+    pub(crate) fn enter(
+        &mut self,
+        now: Instant,
+        player: PlayerId,
+        (key, wanted): (QueueKey, &QuickMatch),
+        from: IpAddr,
+        nat: &HostCandidate,
+    ) {
+        self.leave(player);
+        let line_id = self.line_for(key);
+        let Some(line) = self.lines.get_mut(&line_id) else { return };
+        let mut values = wanted.rules.numbers.iter().map(|number| number.value);
+        let ticket = Ticket {
+            player,
+            line: line_id,
+            seq: self.next_seq,
+            since: now,
+            due: None,
+            from,
+            class: self.classes.of(nat),
+            rtt_ms: nat.rtt.map(|rtt| u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX)),
+            first: values.next().unwrap_or(0),
+            more: values.collect(),
+            schedule: line.share(Schedule::of(&wanted.rules)),
+        };
+        self.next_seq += 1;
+        let slot = self.free.pop().unwrap_or(self.tickets.len() as u32);
+        line.put(&ticket, slot);
+        line.tickets += 1;
+        if slot as usize == self.tickets.len() {
+            self.tickets.push(None);
         }
+        self.tickets[slot as usize] = Some(ticket);
+        self.places.insert(player, (Place::Waiting, slot));
         self.by_address.add(from);
+        self.plan_look(now, slot);
+    }
+
+    fn line_for(&mut self, key: QueueKey) -> u32 {
+        if let Some(line) = self.by_key.get(&key) {
+            return *line;
+        }
+        let key = Arc::new(key);
+        let (id, waits) = (self.next_line, self.past.remove(&key).unwrap_or_default());
+        self.next_line = self.next_line.wrapping_add(1);
+        self.by_key.insert(key.clone(), id);
+        self.lines.insert(id, Line::new(key, waits));
+        id
+    }
+
+    /// Notes when a player in line is to be looked at next.
+    fn plan_look(&mut self, now: Instant, slot: u32) {
+        let Some(ticket) = self.tickets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let next = ticket.next_look(now);
+        let former = std::mem::replace(&mut ticket.due, next);
+        if let Some(at) = former {
+            self.due.remove(&(at, slot));
+        }
+        if let Some(at) = next {
+            self.due.insert((at, slot));
+        }
+    }
+
+    /// Returns when somebody is to be looked at.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes at most so many players who are to be looked at by now.
+    pub(crate) fn take_due(&mut self, now: Instant, most: usize) -> Vec<PlayerId> {
+        let due: Vec<u32> =
+            self.due.iter().take_while(|(at, _)| *at <= now).take(most).map(|(_, slot)| *slot).collect();
+        for slot in &due {
+            self.plan_look(now, *slot);
+        }
+        due.into_iter().filter_map(|slot| Some(self.ticket(slot)?.player)).collect()
     }
 
     /// Takes a player out of line, or out of what is to become a room.
     pub(crate) fn leave(&mut self, player: PlayerId) -> Option<Left> {
-        let (place, from) = self.places.remove(&player)?;
-        self.by_address.remove(from);
-        match place {
-            Place::Waiting(key) => {
-                if let Some(line) = self.lines.get_mut(&key) {
-                    line.retain(|other| *other != player);
-                    if line.is_empty() {
-                        self.forget_line(&key);
-                    }
-                }
-                Some(Left::Line(key))
+        let (place, slot) = self.places.remove(&player)?;
+        let ticket = self.tickets.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        self.by_address.remove(ticket.from);
+        if let Some(at) = ticket.due {
+            self.due.remove(&(at, slot));
+        }
+        let id = ticket.line;
+        let line = self.lines.get_mut(&id)?;
+        let key = line.key.clone();
+        line.take(&ticket);
+        line.tickets -= 1;
+        line.unshare(ticket);
+        self.forget_if_empty(id);
+        Some(match place {
+            Place::Waiting => Left::Line(key),
+            Place::Gathered(room) => Left::Gathering(room),
+        })
+    }
+
+    /// Forgets a line in which nobody is, but not how long it took there.
+    fn forget_if_empty(&mut self, id: u32) {
+        if self.lines.get(&id).is_none_or(|line| line.tickets > 0) {
+            return;
+        }
+        let Some(line) = self.lines.remove(&id) else { return };
+        self.by_key.remove(&line.key);
+        self.untold.remove(&id);
+        if line.waits.last().is_none() {
+            return;
+        }
+        if self.past.len() >= KEPT_LINES
+            && let Some(oldest) =
+                self.past.iter().min_by_key(|(_, waits)| waits.last()).map(|(key, _)| key.clone())
+        {
+            self.past.remove(&oldest);
+        }
+        self.past.insert(line.key, line.waits);
+    }
+
+    /// Takes the players of one match out of the line, if this player suits enough others now.
+    pub(crate) fn gather(&mut self, now: Instant, player: PlayerId, room: RoomId) -> Option<Group> {
+        let (place, slot) = *self.places.get(&player)?;
+        let ticket = self.ticket(slot).filter(|_| place == Place::Waiting)?;
+        let line = self.lines.get(&ticket.line)?;
+        let key = line.key.clone();
+        let count = usize::from(key.wanted.players);
+        if line.arrival.len() < count {
+            return None;
+        }
+        let candidates = line.candidates(ticket, now, LOOKED_AT);
+        let mut chosen = choose(&self.tickets, &mut self.classes, (slot, &candidates), now, count)?;
+        chosen.sort_by_key(|slot| self.ticket(*slot).map(|ticket| ticket.seq));
+        let numbers: Vec<i32> = chosen.iter().filter_map(|slot| Some(self.ticket(*slot)?.first)).collect();
+        let players: Vec<PlayerId> =
+            chosen.iter().filter_map(|slot| Some(self.ticket(*slot)?.player)).collect();
+        let teams = teams::split(&numbers, &key.wanted.rules.teams);
+        let teams =
+            teams.into_iter().map(|team| team.into_iter().map(|index| players[index]).collect()).collect();
+        for slot in chosen {
+            self.take_from_line(slot, room);
+        }
+        Some(Group { key, players, teams })
+    }
+
+    fn take_from_line(&mut self, slot: u32, room: RoomId) {
+        let Some(ticket) = self.tickets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if let Some(at) = ticket.due.take() {
+            self.due.remove(&(at, slot));
+        }
+        if let Some(line) = self.lines.get_mut(&ticket.line) {
+            line.take(ticket);
+        }
+        self.places.insert(ticket.player, (Place::Gathered(room), slot));
+    }
+
+    /// The room is there: this player has waited as long as it took.
+    pub(crate) fn matched(&mut self, now: Instant, player: PlayerId) {
+        let ticket = self.places.get(&player).and_then(|(_, slot)| self.ticket(*slot));
+        if let Some((line, waited)) = ticket.map(|ticket| (ticket.line, ticket.waited(now)))
+            && let Some(line) = self.lines.get_mut(&line)
+        {
+            line.waits.note(now, waited);
+        }
+        self.leave(player);
+    }
+
+    /// It did not come to a room: those who are still there stand in line where they stood.
+    pub(crate) fn put_back(&mut self, now: Instant, players: &[PlayerId]) {
+        for player in players {
+            let Some((place, slot)) = self.places.get_mut(player) else { continue };
+            let slot = *slot;
+            *place = Place::Waiting;
+            if let Some(ticket) = self.tickets.get(slot as usize).and_then(Option::as_ref)
+                && let Some(line) = self.lines.get_mut(&ticket.line)
+            {
+                line.put(ticket, slot);
             }
-            Place::Gathered(room) => Some(Left::Gathering(room)),
+            self.plan_look(now, slot);
         }
     }
 
-    fn forget_line(&mut self, key: &QueueKey) {
-        self.lines.remove(key);
-        self.news.remove(key);
-        self.untold.remove(key);
+    /// Returns what this player, who has just come or come back, is to be told.
+    pub(crate) fn status_of(&self, now: Instant, player: PlayerId) -> Option<QueueStatus> {
+        let ticket = self.ticket(self.places.get(&player)?.1)?;
+        let line = self.lines.get(&ticket.line)?;
+        let waiting = line.arrival.len() as u32;
+        let before = |most| line.arrival.range(..ticket.seq).take(most).count() as u32;
+        // Counted from the front, or from the back where it is at the end; in the middle of a long line no nearer than that.
+        let behind = line.arrival.range(ticket.seq..).take(TOLD_AT_ONCE).count();
+        let position = match before(TOLD_AT_ONCE) {
+            before if (before as usize) < TOLD_AT_ONCE => before + 1,
+            _ => (waiting + 1).saturating_sub(behind as u32),
+        };
+        Some(QueueStatus {
+            position,
+            waiting,
+            players: line.key.wanted.players,
+            estimate_s: line.waits.estimate(now),
+        })
     }
 
-    /// Returns whether all in this line may be told how it comes along; if not, it is noted.
-    pub(crate) fn may_tell(&mut self, now: Instant, key: &QueueKey) -> bool {
-        let Some(line) = self.lines.get(key) else { return true };
-        let cost = (line.len() as f64).min(NEWS.burst);
-        let bucket = self.news.entry(key.clone()).or_insert_with(|| Bucket::full(NEWS, now));
-        let may = bucket.take_many(NEWS, now, cost);
-        if !may {
-            self.untold.insert(key.clone());
+    /// Returns what those in the line are to be told, the first one first: of a long line some of them, and the next ones the
+    /// next time. Empty: they were told enough, and it is noted.
+    pub(crate) fn news(&mut self, now: Instant, key: &QueueKey) -> Vec<(PlayerId, QueueStatus)> {
+        let Some(id) = self.by_key.get(key) else { return Vec::new() };
+        let Some(line) = self.lines.get_mut(id) else { return Vec::new() };
+        let (waiting, estimate_s) = (line.arrival.len() as u32, line.waits.estimate(now));
+        let cost = line.arrival.len().min(TOLD_AT_ONCE) as f64;
+        if !line.news.get_or_insert_with(|| Bucket::full(NEWS, now)).take_many(NEWS, now, cost) {
+            self.untold.insert(*id);
+            return Vec::new();
         }
-        may
+        let players = line.key.wanted.players;
+        let long = line.arrival.len() > TOLD_AT_ONCE;
+        let (told, mut place) = if long { line.told_to } else { (0, 0) };
+        let from = if place == 0 { Bound::Unbounded } else { Bound::Excluded(told) };
+        let mut news = Vec::new();
+        let mut last = told;
+        for (seq, slot) in line.arrival.range((from, Bound::Unbounded)).take(TOLD_AT_ONCE) {
+            place += 1;
+            last = *seq;
+            let Some(ticket) = self.tickets.get(*slot as usize).and_then(Option::as_ref) else { continue };
+            news.push((ticket.player, QueueStatus { position: place, waiting, players, estimate_s }));
+        }
+        let rest = long && line.arrival.last_key_value().is_some_and(|(newest, _)| *newest > last);
+        line.told_to = if rest { (last, place) } else { (0, 0) };
+        if rest {
+            self.untold.insert(*id);
+        }
+        news
+    }
+
+    /// Returns whether some line was not told of its last changes.
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
     }
 
     /// Returns the lines that were not told of their last changes.
-    pub(crate) fn take_untold(&mut self) -> Vec<QueueKey> {
-        std::mem::take(&mut self.untold).into_iter().collect()
+    pub(crate) fn take_untold(&mut self) -> Vec<Arc<QueueKey>> {
+        let untold = std::mem::take(&mut self.untold);
+        untold.into_iter().filter_map(|id| Some(self.lines.get(&id)?.key.clone())).collect()
     }
+}
 
-    /// Takes the players of one match out of the line, if there are enough: those who waited longest.
-    pub(crate) fn gather(&mut self, key: &QueueKey, room: RoomId) -> Option<Vec<PlayerId>> {
-        let line = self.lines.get_mut(key)?;
-        let count = usize::from(key.wanted.players);
-        if line.len() < count {
-            return None;
-        }
-        let players: Vec<PlayerId> = line.drain(..count).collect();
-        if line.is_empty() {
-            self.forget_line(key);
-        }
-        for player in &players {
-            if let Some((place, _)) = self.places.get_mut(player) {
-                *place = Place::Gathered(room);
-            }
-        }
-        Some(players)
+/// Chooses players who all suit each other, among them the one at `slot`: those who are worth most, or else those who are
+/// nearest.
+fn choose(
+    tickets: &[Option<Ticket>],
+    classes: &mut Classes,
+    (slot, candidates): (u32, &[u32]),
+    now: Instant,
+    count: usize,
+) -> Option<Vec<u32>> {
+    let at = |slot: u32| tickets.get(slot as usize).and_then(Option::as_ref);
+    let own = at(slot)?;
+    let suiting: Vec<(u32, &Ticket)> = candidates
+        .iter()
+        .filter_map(|slot| Some((*slot, at(*slot)?)))
+        .filter(|(_, other)| own.suits(other, now))
+        .collect();
+    if suiting.len() + 1 < count {
+        return None;
     }
+    let mut ranked: Vec<(f64, u32, &Ticket)> =
+        suiting.iter().map(|(slot, other)| (worth(own, other, classes, now), *slot, *other)).collect();
+    ranked.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.2.seq.cmp(&other.2.seq)));
+    let first = pick((slot, own), ranked.iter().map(|(_, slot, other)| (*slot, *other)), now, count);
+    first.or_else(|| {
+        let mut near = suiting;
+        near.sort_by_key(|(_, other)| (other.first.abs_diff(own.first), other.seq));
+        pick((slot, own), near.into_iter(), now, count)
+    })
+}
 
-    /// It did not come to a room: those who are still there stand in front of the line again.
-    pub(crate) fn put_back(&mut self, key: &QueueKey, players: &[PlayerId]) {
-        let players: Vec<PlayerId> =
-            players.iter().filter(|player| self.places.contains_key(player)).copied().collect();
-        for player in &players {
-            if let Some((place, _)) = self.places.get_mut(player) {
-                *place = Place::Waiting(key.clone());
-            }
+fn pick<'a>(
+    own: (u32, &'a Ticket),
+    others: impl Iterator<Item = (u32, &'a Ticket)>,
+    now: Instant,
+    count: usize,
+) -> Option<Vec<u32>> {
+    let mut chosen = vec![own];
+    for (slot, other) in others {
+        if chosen.len() == count {
+            break;
         }
-        if !players.is_empty() {
-            self.lines.entry(key.clone()).or_default().splice(0..0, players);
+        // The first one was compared already.
+        if chosen[1..].iter().all(|(_, chosen)| chosen.suits(other, now)) {
+            chosen.push((slot, other));
         }
     }
+    (chosen.len() == count).then(|| chosen.into_iter().map(|(slot, _)| slot).collect())
+}
 
-    /// Returns what each in the line is to be told, the first one first.
-    pub(crate) fn status(&self, key: &QueueKey) -> Vec<(PlayerId, QueueStatus)> {
-        let line = self.lines.get(key).map(Vec::as_slice).unwrap_or_default();
-        let waiting = line.len() as u16;
-        let status =
-            |index: usize| QueueStatus { position: index as u16 + 1, waiting, players: key.wanted.players };
-        line.iter().enumerate().map(|(index, player)| (*player, status(index))).collect()
-    }
+/// Returns how much another player is worth to this one, in seconds of waiting.
+fn worth(own: &Ticket, other: &Ticket, classes: &mut Classes, now: Instant) -> f64 {
+    let direct = match classes.reach(own.class, other.class) {
+        0 => 0.0,
+        // By a search, which may fail.
+        1 => DIRECT_WORTH / 2.0,
+        _ => DIRECT_WORTH,
+    };
+    let near = match (own.rtt_ms, other.rtt_ms) {
+        (Some(own), Some(its)) => NEAR_WORTH * (1.0 - f64::from(own.abs_diff(its)) / 100.0).max(0.0),
+        _ => 0.0,
+    };
+    let alike = match own.tolerance(0, now) {
+        Some(within) => {
+            ALIKE_WORTH
+                * (1.0 - f64::from(own.first.abs_diff(other.first)) / f64::from(within.max(1))).max(0.0)
+        }
+        None => 0.0,
+    };
+    other.waited(now).as_secs_f64() + direct + near + alike
 }
 
 /// Checks what a player wants, and keeps its text as texts are kept.
 pub(crate) fn check_wish(wanted: QuickMatch) -> Result<QuickMatch, RequestError> {
     let malformed = |what: &str| Err(RequestError::Malformed { what: what.into() });
-    let wanted = QuickMatch { mode: text::MODE.check(&wanted.mode)?, ..wanted };
+    let rules = wanted.rules.checked(wanted.players)?;
+    let wanted = QuickMatch { mode: text::MODE.check(&wanted.mode)?, rules, ..wanted };
     let mesh = wanted.topology == Topology::Mesh;
     match wanted.players {
         2..=MESH_CAPACITY => Ok(wanted),
         17..=64 if !mesh => Ok(wanted),
         _ if mesh => malformed("number of players (2 to 16 in a mesh)"),
         _ => malformed("number of players (2 to 64)"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(mode: &str, players: u16) -> QueueKey {
-        let wanted = QuickMatch { mode: mode.into(), players, ..QuickMatch::default() };
-        QueueKey { game: "game".into(), game_protocol: 1, wanted }
-    }
-
-    fn player(number: u8) -> PlayerId {
-        PlayerId([number; 16])
-    }
-
-    #[test]
-    fn who_waited_longest_plays_first_and_others_wait_for_more() {
-        let mut queues = Queues::default();
-        let three = key("duel", 3);
-        for number in 1..=5 {
-            queues.enter(player(number), three.clone(), IpAddr::from([203, 0, 113, number]));
-        }
-        let here: IpAddr = "203.0.113.6".parse().unwrap();
-        queues.enter(player(6), key("duel", 2), here);
-        queues.enter(player(7), key("other", 3), here);
-        assert_eq!(queues.gather(&three, RoomId(1)), Some(vec![player(1), player(2), player(3)]));
-        assert_eq!(queues.gather(&three, RoomId(2)), None);
-        let status = queues.status(&three);
-        assert_eq!(status.len(), 2);
-        assert_eq!(status[1], (player(5), QueueStatus { position: 2, waiting: 2, players: 3 }));
-        assert_eq!(queues.len(), 7);
-        assert!(queues.is_full(here, 2) && !queues.is_full(here, 3));
-    }
-
-    #[test]
-    fn who_leaves_is_gone_from_the_line_and_from_what_was_to_become_a_room() {
-        let mut queues = Queues::default();
-        let two = key("duel", 2);
-        for number in 1..=4 {
-            queues.enter(player(number), two.clone(), "203.0.113.1".parse().unwrap());
-        }
-        assert_eq!(queues.leave(player(4)), Some(Left::Line(two.clone())));
-        assert_eq!(queues.leave(player(4)), None);
-        let gathered = queues.gather(&two, RoomId(9)).unwrap();
-        assert_eq!(queues.leave(player(1)), Some(Left::Gathering(RoomId(9))));
-        queues.put_back(&two, &gathered);
-        assert_eq!(
-            queues.gather(&two, RoomId(10)),
-            Some(vec![player(2), player(3)]),
-            "before those who came later"
-        );
-        for number in 2..=3 {
-            queues.leave(player(number));
-        }
-        assert_eq!(queues.len(), 0);
-        assert!(queues.lines.is_empty());
-    }
-
-    #[test]
-    fn wishes_out_of_range_are_refused() {
-        let good = QuickMatch { mode: "duel".into(), players: 64, ..QuickMatch::default() };
-        assert_eq!(check_wish(good.clone()), Ok(good.clone()));
-        assert!(check_wish(QuickMatch::default()).is_ok());
-        let mesh = QuickMatch { topology: Topology::Mesh, players: MESH_CAPACITY, ..good.clone() };
-        assert!(check_wish(mesh.clone()).is_ok());
-        for bad in [
-            QuickMatch { players: 1, ..good.clone() },
-            QuickMatch { players: 65, ..good.clone() },
-            QuickMatch { players: MESH_CAPACITY + 1, ..mesh },
-            QuickMatch { mode: "x".repeat(49), ..good.clone() },
-            QuickMatch { mode: "a\u{7}".into(), ..good },
-        ] {
-            assert!(matches!(check_wish(bad.clone()), Err(RequestError::Malformed { .. })), "{bad:?}");
-        }
     }
 }

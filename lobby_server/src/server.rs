@@ -374,6 +374,7 @@ impl Server {
             Timer::Shared(room) => rooms.spread(others, room),
             Timer::Guesses(room) => rooms.tell_guesses(others, room),
             Timer::Lines => rooms.tell_lines(others),
+            Timer::Looks => rooms.look_at_lines(others),
             Timer::Pairs(room) => rooms.pair_up(others, room),
             Timer::SeeOff => self.see_off(),
             Timer::Nodes => self.tell_nodes(),

@@ -126,7 +126,8 @@ fn four_who_want_the_same_are_put_together_as_a_mesh() {
     let specs = ["ps", "portrestricted", "none", "as"];
     let mut party = world(11, &specs, &AgentConfig::default());
     assert!(party.log_in());
-    let wish = QuickMatch { mode: "brawl".into(), players: 4, topology: Topology::Mesh };
+    let wish =
+        QuickMatch { mode: "brawl".into(), players: 4, topology: Topology::Mesh, ..QuickMatch::default() };
     for index in 0..specs.len() {
         party.command(index, Command::QuickMatch(wish.clone()));
     }

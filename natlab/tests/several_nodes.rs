@@ -11,7 +11,9 @@ use natlab::nat::NatSpec;
 use natlab::scenario::PartyWorld;
 use natlab::world::HostId;
 use traversal_core::id::RoomId;
-use traversal_core::wire::message::{QuickMatch, RequestError, RoomSummary, RoomTarget};
+use traversal_core::wire::message::{
+    NumberRule, QuickMatch, QuickRules, RequestError, RoomSummary, RoomTarget,
+};
 use traversal_core::{AgentConfig, Command, LobbyError, LobbyState, RelayPolicy, RequestFailure};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -205,6 +207,26 @@ fn those_who_want_a_quick_match_meet_though_they_are_at_different_nodes() {
         assert!(nodes.party.wait(8 * SECOND, |party| {
             [(0, 1), (0, 2), (1, 2)].iter().filter(|(one, other)| party.has_played(*one, *other)).count() >= 2
         }));
+    }
+}
+
+#[test]
+fn rules_of_a_quick_match_hold_across_nodes() {
+    for seed in 0..3 {
+        let players = [("portrestricted", 1), ("fullcone", 2), ("restricted", 3)];
+        let mut nodes = world(100 + seed, &players, 3, &AgentConfig::default());
+        for (index, skill) in [(0, 1200), (1, 1500), (2, 1210)] {
+            let numbers = vec![NumberRule::new("skill", skill).within([50])];
+            let rules = QuickRules { numbers, ..QuickRules::default() };
+            let wanted = QuickMatch { mode: format!("mode {seed}"), rules, ..QuickMatch::default() };
+            nodes.party.command(index, Command::QuickMatch(wanted));
+        }
+        let met =
+            nodes.party.wait(8 * SECOND, |party| [0, 2].iter().all(|index| party.player(*index).in_room));
+        assert!(met, "seed {seed}: {:?}", [0, 1, 2].map(|index| nodes.node_of(index)));
+        nodes.run(5 * SECOND);
+        assert!(!nodes.party.player(1).in_room, "300 apart, and 50 allowed");
+        assert!(nodes.party.wait(8 * SECOND, |party| party.has_played(0, 2)));
     }
 }
 

@@ -7,7 +7,8 @@ use traversal_core::id::PlayerId;
 use traversal_core::wire::message::RoomOptions;
 
 use crate::messages::requests::{
-    CancelQuickMatch, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer, LeaveRoom, QuickMatch,
+    AnswerMatch, CancelQuickMatch, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer, LeaveRoom,
+    QuickMatch,
 };
 use crate::messages::room::{HandOver, SetProperties, SetReady};
 
@@ -46,6 +47,11 @@ pub trait TraversalCommands {
     /// Waits for players who want the same mode, until there are so many with this one ([`QuickMatch`]).
     fn quick_match(&mut self, mode: impl Into<String>, players: u16) {
         self.request(QuickMatch::of(mode, players));
+    }
+
+    /// Says whether this player plays the match that was found ([`AnswerMatch`]).
+    fn answer_match(&mut self, proposal: u64, accept: bool) {
+        self.request(AnswerMatch { proposal, accept });
     }
 
     /// Waits for them no longer ([`CancelQuickMatch`]).

@@ -154,14 +154,14 @@ pub use lan::{
 pub use link::TraversalLink;
 pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, RevokeInvites};
 pub use messages::outcomes::{
-    Announcement, HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MembersChanged, NatChanged,
-    PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
-    PortMappingChanged, QueueChanged, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomListChanged,
-    RoomsListed, SizeChanged, TraversalFailed, WrongPasswords,
+    Announcement, HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MatchFound, MembersChanged,
+    NatChanged, PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
+    PortMappingChanged, QueueChanged, QuickTeams, RequestFailed, RoomChanged, RoomJoined, RoomLeft,
+    RoomListChanged, RoomsListed, SizeChanged, TraversalFailed, WrongPasswords,
 };
 pub use messages::requests::{
-    AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer,
-    LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata, StopWatchingRooms, WatchRooms,
+    AllowPeer, AnswerMatch, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom,
+    KickPeer, LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata, StopWatchingRooms, WatchRooms,
 };
 pub use messages::room::{
     AllReadyChanged, CancelCountdown, CountdownCancelled, CountdownOver, CountdownStarted, HandOver,
@@ -192,8 +192,8 @@ pub use traversal_core::nat::{
 };
 pub use traversal_core::wire::message::{
     CallAnswer, CallEnd, InviteFault, InviteTerms, LoginRefusal, MAX_CONTACTS, MAX_INVITE_MINUTES,
-    MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo, Presence, QueueStatus, RequestError, Role, RoomEnd,
-    RoomInfo, RoomOptions, RoomSummary, RoomTarget, Status, Topology,
+    MESH_CAPACITY, MatchEnd, Method, NoRelay, NumberRule, PlayerInfo, Presence, QueueStatus, QuickRules,
+    RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Status, TextRule, Topology,
 };
 pub use traversal_core::wire::message::{
     Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES,
@@ -260,14 +260,14 @@ pub mod prelude {
     #[cfg(feature = "states")]
     pub use crate::RoomState;
     pub use crate::{
-        CancelQuickMatch, ConnectLobby, ConnectedBy, CurrentRoom, Datagrams, HostMigrated, HostRoom, IsAway,
-        IsHost, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, MemberOf,
-        Members, PeerAway, PeerBack, PeerConnected, PeerDisconnected, Peers, PlayerConnected,
-        PlayerDisconnected, PlayerId, PlayerProperties, PlayerPropertiesChanged, QueueChanged, QuickMatch,
-        RemotePlayer, RequestFailed, Room, RoomJoined, RoomLeft, RoomMembers, RoomOptions, RoomShared,
-        RoomTarget, SetProperties, SetReady, Topology, TraversalCommands, TraversalConfig, TraversalFailed,
-        TraversalPlugin, TraversalSystems, Trouble, client_ready, hosting, in_room, joined, lobby_online,
-        peer_connected, server_ready,
+        AnswerMatch, CancelQuickMatch, ConnectLobby, ConnectedBy, CurrentRoom, Datagrams, HostMigrated,
+        HostRoom, IsAway, IsHost, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink,
+        LobbyState, MatchFound, MemberOf, Members, NumberRule, PeerAway, PeerBack, PeerConnected,
+        PeerDisconnected, Peers, PlayerConnected, PlayerDisconnected, PlayerId, PlayerProperties,
+        PlayerPropertiesChanged, QueueChanged, QuickMatch, QuickTeams, RemotePlayer, RequestFailed, Room,
+        RoomJoined, RoomLeft, RoomMembers, RoomOptions, RoomShared, RoomTarget, SetProperties, SetReady,
+        Topology, TraversalCommands, TraversalConfig, TraversalFailed, TraversalPlugin, TraversalSystems,
+        Trouble, client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready,
     };
 }
 

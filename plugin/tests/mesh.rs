@@ -153,7 +153,7 @@ fn three_who_want_the_same_quick_match_play_as_a_mesh() {
     let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| Game::new(config(&lobby, name)));
     a.write(wish.clone());
     until([&mut a], "it waits", 5.0, |[a]| a.resource::<QuickMatchQueue>().0.is_some());
-    let status = QueueStatus { position: 1, waiting: 1, players: 3 };
+    let status = QueueStatus { position: 1, waiting: 1, players: 3, estimate_s: None };
     assert_eq!(a.resource::<QuickMatchQueue>().0, Some(status));
     b.write(wish.clone());
     c.write(wish);
@@ -179,7 +179,7 @@ fn who_cancels_a_quick_match_waits_no_longer() {
     a.write(CancelQuickMatch);
     until([&mut a], "no longer", 5.0, |[a]| a.resource::<QuickMatchQueue>().0.is_none());
     b.write(wish.clone());
-    let alone = Some(QueueStatus { position: 1, waiting: 1, players: 2 });
+    let alone = Some(QueueStatus { position: 1, waiting: 1, players: 2, estimate_s: None });
     until([&mut a, &mut b], "the other one waits alone", 5.0, |[_, b]| {
         b.resource::<QuickMatchQueue>().0 == alone
     });

@@ -120,6 +120,13 @@ pub enum Command {
     QuickMatch(QuickMatch),
     /// This player does not want a quick match any more.
     CancelQuickMatch,
+    /// Says whether this player plays a match that was found ([`Event::MatchFound`]). Who says no waits no longer.
+    AnswerMatch {
+        /// It is this match.
+        proposal: u64,
+        /// The player plays.
+        accept: bool,
+    },
     /// This is what the router says about a forwarded port for [`SocketId::MAIN`]; it comes again whenever that was
     /// renewed, changed or lost.
     PortMapping(Result<PortMapping, NoPortMapping>),

@@ -25,7 +25,7 @@ use crate::id::{PlayerId, RequestId, RoomId};
 use crate::login::ServerLink;
 use crate::timer::due;
 use crate::wire::message::{
-    KickNote, Request, RequestError, Response, RoomInfo, RoomNews, RoomTicket, ToServer,
+    KickNote, Request, RequestError, Response, RoomInfo, RoomNews, RoomTicket, Teams, ToServer,
 };
 
 /// So many requests may wait for an answer; more means that the game asks every frame.
@@ -49,6 +49,7 @@ pub(crate) struct Lobby {
     early_ticket: Option<RoomTicket>,
     early_host: Option<(RoomInfo, PlayerId)>,
     early_notes: Option<(RoomId, Vec<KickNote>)>,
+    early_teams: Option<Teams>,
     /// Notes to be shown to the server, see [`take_notes_to_show`](Self::take_notes_to_show).
     notes_to_show: Vec<KickNote>,
     /// News that came before the answer that lets this player into their room.

@@ -14,6 +14,7 @@ use crate::known::Known;
 use crate::lan::Serving;
 use crate::members::{EVENTS, MembersArgs};
 use crate::people::People;
+use crate::quick::RulesArgs;
 use crate::rooms::{self, RoomsArgs, ShownArgs};
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
@@ -39,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   peer contacts --lobby 203.0.113.10:3478 --identity me.key --allow 0123456789abcdef0123456789abcdef --json
   peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
   peer rooms --lobby 203.0.113.10:3478 --filter map=desert --filter 'level<5' --sort players --watch 10 --json
+  peer quick --lobby 203.0.113.10:3478 --mode ranked --players 4 --near skill=1200:50,100,200/5:any --equal map=dust --teams 2,2
   peer doctor --lobby 203.0.113.10:3478";
 
 #[derive(Subcommand, Debug)]
@@ -94,6 +96,8 @@ pub(crate) enum Sub {
         /// Players, with this one: only players who want as many meet
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=64))]
         players: u16,
+        #[command(flatten)]
+        rules: RulesArgs,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

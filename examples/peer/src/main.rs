@@ -14,6 +14,7 @@ mod output;
 mod paths;
 mod people;
 mod play;
+mod quick;
 mod rooms;
 mod session;
 mod stock;
@@ -89,7 +90,7 @@ fn main() -> ExitCode {
                 (
                     meeting::lobby,
                     (members::say, invites::invites, lan::lan).chain(),
-                    meeting::queue,
+                    quick::queue,
                     meeting::room,
                     (members::print, rooms::rooms).chain(),
                 )

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bevy_ecs::prelude::*;
 use bevy_traversal::{
     Announcement, CurrentRoom, HostHere, HostMigrated, HostRoom, JoinInvite, JoinRequested, JoinRoom,
-    LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, QueueChanged, QueueStatus, QuickMatch,
-    RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget,
-    TraversalError, WrongPasswords,
+    LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, QuickMatch, RefusePeer, RequestError,
+    RequestFailed, RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError,
+    WrongPasswords,
 };
 use headless::Output;
 use serde_json::json;
@@ -67,7 +67,7 @@ pub(crate) fn lobby(
                 output.event("request", json!({"peer": null, "player": null, "invite": invite.text}));
                 invited.write(invite.clone());
             }
-            Goal::Quick(wanted) => {
+            Goal::Quick(wanted, _) => {
                 output.event("request", json!({"peer": null, "player": null, "mode": wanted.mode}));
                 quick.write(wanted.clone());
             }
@@ -192,32 +192,11 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
             E::HostSilent => ("host-silent", false),
             E::OtherVersion { .. } => ("other-version", false),
             E::InviteOver { .. } => ("invite-over", false),
+            E::MatchRefused => ("match-refused", false),
+            E::MatchUnanswered => ("match-unanswered", false),
             E::RegistryUnavailable | E::Stopping => ("server-unavailable", true),
             _ => ("rejected", false),
         },
         _ => ("rejected", false),
-    }
-}
-
-/// Prints how a quick match comes along.
-pub(crate) fn queue(
-    mut session: ResMut<Session>,
-    output: Res<Output>,
-    mut changed: MessageReader<QueueChanged>,
-) {
-    for QueueChanged(status) in changed.read() {
-        session.trouble = None;
-        if let (Some(QueueStatus { position, waiting, players }), Goal::Quick(wanted)) =
-            (status, &session.goal)
-        {
-            let (mode, missing) = (wanted.mode.clone(), players.saturating_sub(*waiting));
-            output.event(
-                "queue",
-                json!({"mode": mode, "position": position, "waiting": waiting, "players": players}),
-            );
-            // What is said if nobody else comes.
-            session.trouble =
-                Some(format!("{missing} more players wanted for {mode:?}; nobody came in time"));
-        }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::args::{Game, Sub};
 use crate::invites::Inviting;
 use crate::lan::Serving;
+use crate::quick::Answer;
 use crate::rooms::RoomsArgs;
 
 /// So much is waited for beyond the longest silence of a search for a mapping's lifetime: the knocks after it.
@@ -46,7 +47,7 @@ pub(crate) enum Goal {
         join: JoinRoom,
         idle: Duration,
     },
-    Quick(QuickMatch),
+    Quick(QuickMatch, Answer),
     Rooms(RoomsArgs),
 }
 
@@ -95,7 +96,10 @@ impl Goal {
                 Self::Host { room: HostRoom(room), expected, refuse, inviting, serving }
             }
             Sub::Rooms { rooms, .. } => Self::Rooms(rooms.clone()),
-            Sub::Quick { mode, players, .. } => Self::Quick(QuickMatch::of(mode.clone(), *players)),
+            Sub::Quick { mode, players, rules, .. } => {
+                let wanted = QuickMatch { rules: rules.rules(), ..QuickMatch::of(mode.clone(), *players) };
+                Self::Quick(wanted, rules.answer)
+            }
             Sub::Join { invite: Some(text), wait, .. } => {
                 Self::Invited { invite: JoinInvite { text: text.clone(), wait: *wait } }
             }
@@ -190,7 +194,7 @@ impl Session {
     pub(crate) fn has_joined(&self) -> bool {
         match self.goal {
             Goal::Join { .. } | Goal::Invited { .. } | Goal::Found { .. } => true,
-            Goal::Quick(_) => !self.hosting,
+            Goal::Quick(..) => !self.hosting,
             _ => false,
         }
     }

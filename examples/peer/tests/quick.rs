@@ -71,3 +71,65 @@ fn one_who_was_killed_while_waiting_is_in_nobodys_game() {
     assert_played(&first, "B");
     assert_played(&second, "A");
 }
+
+#[test]
+fn a_tolerance_that_widens_brings_together_who_did_not_suit_at_first() {
+    let lobby = Lobby::start();
+    let with = |near: &'static str| ["--mode", "ranked", "--for", "1", "--near", near];
+    let mut near = lobby.peer("A", "quick", &with("skill=1200:50,400/3"));
+    near.event("queue", 10.0);
+    let mut far = lobby.peer("B", "quick", &with("skill=1500:50,400/3"));
+    let waiting = far.event("queue", 10.0);
+    assert_eq!((&waiting["waiting"], &waiting["estimate_s"]), (&2.into(), &serde_json::Value::Null));
+    near.success(25.0);
+    far.success(25.0);
+    assert_played(&near, "B");
+    assert_played(&far, "A");
+}
+
+#[test]
+fn who_does_not_suit_waits_though_enough_are_there() {
+    let lobby = Lobby::start();
+    let with = |near: &'static str| ["--mode", "ranked", "--deadline", "4", "--near", near];
+    let mut all = [("A", "skill=1200:50"), ("B", "skill=1500:50"), ("C", "level=1200:50")]
+        .map(|(name, near)| lobby.peer(name, "quick", &with(near)));
+    for program in &mut all {
+        program.failure(15.0, "nobody");
+        assert!(program.events("room").is_empty(), "{}", program.log());
+    }
+}
+
+#[test]
+fn all_are_asked_and_who_says_no_is_out() {
+    let lobby = Lobby::start();
+    let args = ["--mode", "duel", "--for", "1", "--accept", "10"];
+    let mut first = lobby.peer("A", "quick", &args);
+    first.event("queue", 10.0);
+    let mut refuses = lobby.peer("B", "quick", &[&args[..], &["--answer", "no"]].concat());
+    refuses.failure(15.0, "you refused the match");
+    assert_eq!(first.event("match_found", 10.0)["within_s"], 10);
+    let mut second = lobby.peer("C", "quick", &args);
+    first.success(20.0);
+    second.success(20.0);
+    assert_played(&first, "C");
+    assert_eq!(first.events("match_found").len(), 2, "{}", first.log());
+}
+
+#[test]
+fn teams_are_the_same_for_all() {
+    let lobby = Lobby::start();
+    let with = |near: &'static str| {
+        ["--mode", "2v1", "--players", "3", "--for", "1", "--teams", "1,2", "--near", near]
+    };
+    let mut all = [("A", "skill=300:500"), ("B", "skill=100:500"), ("C", "skill=200:500")]
+        .map(|(name, near)| lobby.peer(name, "quick", &with(near)));
+    let told = all.each_mut().map(|program| program.event("teams", 15.0)["teams"].clone());
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0], told[2]);
+    let sizes: Vec<usize> =
+        told[0].as_array().unwrap().iter().map(|team| team.as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [1, 2]);
+    for program in &mut all {
+        program.success(20.0);
+    }
+}

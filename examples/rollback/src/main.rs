@@ -113,7 +113,7 @@ fn meet(
     if link.online() && !game.asked {
         game.asked = true;
         let (mode, players) = (game.args.mode.clone(), game.args.players);
-        quick.write(QuickMatch { mode, players, topology: Topology::Mesh });
+        quick.write(QuickMatch { topology: Topology::Mesh, ..QuickMatch::of(mode, players) });
     }
     for QueueChanged(status) in queue.read() {
         if let Some(status) = status {

@@ -173,7 +173,12 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
             };
             ToPlayer::InRoom { room: room(u, known)?.id, news }
         }
-        20 => ToPlayer::Queue(QueueStatus { position: u16::arbitrary(u)?, waiting: 1, players: 2 }),
+        20 => ToPlayer::Queue(QueueStatus {
+            position: u32::arbitrary(u)?,
+            waiting: 1,
+            players: 2,
+            estimate_s: None,
+        }),
         21 => ToPlayer::QueueClosed(error(u)?),
         22 if bool::arbitrary(u)? => {
             ToPlayer::QuickMatched(Box::new(QuickMatched { room: room(u, known)?, wanted: quick_match(u)? }))

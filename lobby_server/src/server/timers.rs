@@ -30,6 +30,8 @@ pub(super) enum Timer {
     Guesses(RoomId),
     /// Those in line for a quick match are told how it comes along.
     Lines,
+    /// Players in line whose tolerance has widened are looked at.
+    Looks,
     /// The members of a room who have no match with their host get one.
     Pairs(RoomId),
     /// Players who have nothing to finish are sent away, since the server ends.

@@ -15,7 +15,7 @@ use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use traversal_core::Command;
-use traversal_core::wire::message::{QuickMatch, Topology};
+use traversal_core::wire::message::QuickMatch;
 use traversal_udp::{Buffer, Origin, Outgoing, Received, Socket};
 
 use super::order::Order;
@@ -387,7 +387,7 @@ impl<'a> Crew<'a> {
                 seat.player.command(now, join(self.order.room(room), Duration::ZERO));
             }
             Act::Match => {
-                let wanted = QuickMatch { mode: "load".into(), players: 2, topology: Topology::Star };
+                let wanted = QuickMatch { mode: "load".into(), players: 2, ..QuickMatch::default() };
                 seat.player.command(now, Command::QuickMatch(wanted));
             }
             _ => {

@@ -15,9 +15,7 @@ use traversal_core::NatFacts;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::ClientHandshake;
-use traversal_core::wire::message::{
-    QuickMatch, Request, RoomOptions, RoomTarget, ToPlayer, ToServer, Topology,
-};
+use traversal_core::wire::message::{QuickMatch, Request, RoomOptions, RoomTarget, ToPlayer, ToServer};
 
 use super::guest::Guest;
 
@@ -130,7 +128,7 @@ fn queue(target: &Target, done: &AtomicU64) {
         let Some(mut guest) = Guest::log_in(target.server, address(&mut rng, 12), seed) else { continue };
         for _ in 0..50 {
             let (mode, players) = (format!("m{}", rng.random_range(0..3)), rng.random_range(2..4));
-            guest.ask(Request::QuickMatch(QuickMatch { mode, players, topology: Topology::Star }));
+            guest.ask(Request::QuickMatch(QuickMatch { mode, players, ..QuickMatch::default() }));
             guest.ask(Request::LeaveQueue);
             guest.ask(Request::LeaveRoom);
             guest.listen(Duration::from_millis(40));

@@ -121,6 +121,17 @@ pub struct RoomListChanged {
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueChanged(pub Option<QueueStatus>);
 
+/// Outcome: players for a quick match with a step in which all say yes were found. It is answered by
+/// [`AnswerMatch`](crate::AnswerMatch) within `within_s` seconds. Then [`RoomJoined`] follows; or [`QueueChanged`], since
+/// another one does not play, and this player waits on in its place; or [`RequestFailed`], if this one does not play.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatchFound(pub traversal_core::wire::message::MatchFound);
+
+/// Outcome: this says who is in which team of the room that a quick match with teams has made. It comes after
+/// [`RoomJoined`].
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct QuickTeams(pub Vec<Vec<PlayerId>>);
+
 /// Outcome: a request failed.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RequestFailed {
@@ -291,6 +302,8 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<RoomsListed>()
         .add_message::<RoomListChanged>()
         .add_message::<QueueChanged>()
+        .add_message::<MatchFound>()
+        .add_message::<QuickTeams>()
         .add_message::<RequestFailed>()
         .add_message::<JoinRequested>()
         .add_message::<WrongPasswords>()

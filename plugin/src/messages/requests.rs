@@ -8,6 +8,7 @@ use bevy_ecs::message::Message;
 use traversal_core::Secret;
 use traversal_core::id::{JoinId, PlayerId};
 use traversal_core::wire::message::{MIN_WATCH_PAUSE_MS, RoomOptions, RoomQuery, RoomTarget, Topology};
+use traversal_core::wire::message::{NumberRule, QuickRules, RoomOptions, RoomTarget, TextRule, Topology};
 
 use crate::config::ServerKey;
 
@@ -161,11 +162,15 @@ pub struct ClosePeer {
 /// room; or by [`RequestFailed`](crate::RequestFailed).
 ///
 /// ```
-/// use bevy_traversal::{QuickMatch, Topology};
+/// use bevy_traversal::{NumberRule, QuickMatch, Topology};
 ///
 /// let duel = QuickMatch::of("duel", 2);
 /// let brawl = QuickMatch { topology: Topology::Mesh, ..QuickMatch::of("brawl", 4) };
+/// // Skills within 50, after 5 s within 100, after 10 s any; two teams; all say yes within 15 s.
+/// let skill = NumberRule::new("skill", 1200).within([50, 100]).every(5).then_any();
+/// let ranked = QuickMatch::of("ranked", 4).number(skill).equal("map", "dust").teams([2, 2]).accept_within(15);
 /// # assert_ne!(duel, brawl);
+/// # assert_eq!(ranked.rules.teams, [2, 2]);
 /// ```
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct QuickMatch {
@@ -177,24 +182,67 @@ pub struct QuickMatch {
     pub players: u16,
     /// The room has this shape: all with the host, or each with each.
     pub topology: Topology,
+    /// The players are put together by these rules: numbers that are near, texts that are equal, teams, and a step in which
+    /// all say yes.
+    pub rules: QuickRules,
 }
 
 impl QuickMatch {
     /// Makes a request for so many players around a host.
     pub fn of(mode: impl Into<String>, players: u16) -> Self {
-        Self { mode: mode.into(), players, topology: Topology::Star }
+        Self { mode: mode.into(), players, topology: Topology::Star, rules: QuickRules::default() }
+    }
+}
+
+impl QuickMatch {
+    /// Adds a number that has to be near those of the others ([`QuickRules::numbers`]).
+    #[must_use]
+    pub fn number(mut self, number: NumberRule) -> Self {
+        self.rules.numbers.push(number);
+        self
+    }
+
+    /// Adds a text that has to be that of the others ([`QuickRules::texts`]).
+    #[must_use]
+    pub fn equal(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.rules.texts.insert(name.into(), TextRule { value: text.into(), for_s: None });
+        self
+    }
+
+    /// Splits the players into teams of these sizes ([`QuickRules::teams`]).
+    #[must_use]
+    pub fn teams(mut self, sizes: impl Into<Vec<u16>>) -> Self {
+        self.rules.teams = sizes.into();
+        self
+    }
+
+    /// Has all asked whether they play ([`QuickRules::accept_s`]).
+    #[must_use]
+    pub fn accept_within(mut self, seconds: u16) -> Self {
+        self.rules.accept_s = Some(seconds);
+        self
     }
 }
 
 impl From<QuickMatch> for traversal_core::wire::message::QuickMatch {
-    fn from(QuickMatch { mode, players, topology }: QuickMatch) -> Self {
-        Self { mode, players, topology }
+    fn from(QuickMatch { mode, players, topology, rules }: QuickMatch) -> Self {
+        Self { mode, players, topology, rules }
     }
 }
 
 /// Request: wait for a quick match no longer. It is answered by [`QueueChanged`](crate::QueueChanged).
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CancelQuickMatch;
+
+/// Request: say whether this player plays the match that was found ([`MatchFound`](crate::MatchFound)). Who says no waits no
+/// longer, and reads so in [`RequestFailed`](crate::RequestFailed).
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerMatch {
+    /// It is this match, from [`MatchFound`](crate::MatchFound).
+    pub proposal: u64,
+    /// The player plays.
+    pub accept: bool,
+}
 
 /// Registers all requests.
 pub(crate) fn add(app: &mut App) {
@@ -212,5 +260,6 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<SetRoomMetadata>()
         .add_message::<ClosePeer>()
         .add_message::<QuickMatch>()
-        .add_message::<CancelQuickMatch>();
+        .add_message::<CancelQuickMatch>()
+        .add_message::<AnswerMatch>();
 }

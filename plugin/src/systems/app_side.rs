@@ -38,6 +38,8 @@ pub(crate) struct Outcomes<'w> {
     rooms_listed: MessageWriter<'w, m::RoomsListed>,
     room_list_changed: MessageWriter<'w, m::RoomListChanged>,
     queue_changed: MessageWriter<'w, m::QueueChanged>,
+    match_found: MessageWriter<'w, m::MatchFound>,
+    quick_teams: MessageWriter<'w, m::QuickTeams>,
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
     wrong_passwords: MessageWriter<'w, m::WrongPasswords>,
@@ -207,6 +209,12 @@ impl AppSide<'_> {
             Event::Queue(status) => {
                 self.queue.0 = status;
                 self.out.queue_changed.write(m::QueueChanged(status));
+            }
+            Event::MatchFound(found) => {
+                self.out.match_found.write(m::MatchFound(found));
+            }
+            Event::Teams(teams) => {
+                self.out.quick_teams.write(m::QuickTeams(teams));
             }
             Event::RequestFailed { request, error } => {
                 self.out.request_failed.write(m::RequestFailed { request, error });

@@ -31,6 +31,7 @@ pub(crate) struct Requests<'w, 's> {
     quick: MessageReader<'w, 's, m::QuickMatch>,
     cancel: MessageReader<'w, 's, m::CancelQuickMatch>,
     room: RoomRequests<'w, 's>,
+    answer: MessageReader<'w, 's, m::AnswerMatch>,
 }
 
 pub(crate) fn hand_over_requests(
@@ -57,6 +58,7 @@ pub(crate) fn hand_over_requests(
         mut quick,
         mut cancel,
         mut room,
+        mut answer,
     } = requests;
     #[cfg(feature = "states")]
     {
@@ -90,6 +92,10 @@ pub(crate) fn hand_over_requests(
         ask(Command::WatchRooms { query, pause }, Kind::Watch);
     });
     room.ask(&mut ask);
+    each(&mut answer, |request| {
+        let m::AnswerMatch { proposal, accept } = *request;
+        ask(Command::AnswerMatch { proposal, accept }, Kind::AnswerMatch);
+    });
     each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
     each(&mut kick, |request| {
         let m::KickPeer { player, reason, rejoin } = request.clone();

@@ -80,6 +80,9 @@ impl Agent {
                 let request = CallRequest::HangUp { call };
                 self.people.about_call(&mut self.shared.cx(now), RequestKind::HangUp, request);
             }
+            Command::AnswerMatch { proposal, accept } => {
+                self.lobby.answer_match(&mut self.shared.cx(now), proposal, accept);
+            }
             Command::LocalAddresses(addresses) => self.set_local_addresses(now, addresses),
             Command::PortMapping(news) => self.mapping.set(&mut self.shared.cx(now), news),
             Command::WatchRooms { query, pause } => {

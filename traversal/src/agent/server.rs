@@ -85,6 +85,8 @@ impl Agent {
                 let news = self.lobby.handle_quick_matched(&mut cx, *matched);
                 self.handle_lobby(now, news);
             }
+            ToPlayer::MatchFound(found) => self.lobby.handle_match_found(&mut cx, found),
+            ToPlayer::Teams(teams) => self.lobby.handle_teams(&mut cx, teams),
             ToPlayer::RoomChanged(info) => self.lobby.handle_room_changed(&mut cx, info),
             ToPlayer::RoomEnded { room, reason } => {
                 if self.lobby.room().is_some_and(|known| known.info.id == room) {

@@ -12,8 +12,8 @@ use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
-    CallEnd, CountdownEnd, InviteToken, MatchEnd, MemberState, PlayerInfo, Presence, QueueStatus, RoomCursor,
-    RoomEnd, RoomInfo, RoomQuery, RoomSummary,
+    CallEnd, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PlayerInfo, Presence, QueueStatus,
+    RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -296,6 +296,13 @@ pub enum Event {
     },
     /// A quick match comes along; none: this player waits no longer, since it was matched, gave up or was refused.
     Queue(Option<QueueStatus>),
+    /// Players for a quick match with a step in which all say yes were found: does this one play? It is answered by
+    /// [`Command::AnswerMatch`](super::Command::AnswerMatch). [`Event::Queue`] after it says that somebody does not, and
+    /// this player waits on.
+    MatchFound(MatchFound),
+    /// This says who is in which team of the room that a quick match has made. It comes after
+    /// [`Event::RoomEntered`].
+    Teams(Vec<Vec<PlayerId>>),
     /// The state of the port that the router forwards changed.
     PortMapping(PortMappingState),
     /// A member of the room, perhaps this player, says something else of itself now.

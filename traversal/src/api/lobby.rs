@@ -154,6 +154,8 @@ pub enum RequestKind {
     RevokeInvites,
     /// The game wants to watch rooms ([`Command::WatchRooms`](super::Command::WatchRooms)).
     Watch,
+    /// The game says whether it plays a match that was found ([`Command::AnswerMatch`](super::Command::AnswerMatch)).
+    AnswerMatch,
 }
 
 /// This says why a request did not come about.

@@ -7,7 +7,7 @@ use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::login::ServerLink;
 use crate::text;
-use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError};
+use crate::wire::message::{MatchFound, QueueStatus, QuickMatch, QuickMatched, Request, RequestError, Teams};
 
 /// This is the quick match that this player waits for.
 #[derive(Debug)]
@@ -30,15 +30,14 @@ impl Queued {
 
 impl Lobby {
     /// Waits for players who want the same.
-    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, mut wanted: QuickMatch) {
+    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, wanted: QuickMatch) {
         let kind = RequestKind::QuickMatch;
         let error = match (&self.room, &self.queue) {
             (Some(_), _) => RequestError::AlreadyInRoom,
             (_, Some(_)) => RequestError::AlreadyQueued,
-            (None, None) => match text::MODE.check(&wanted.mode) {
-                Err(error) => error.into(),
-                Ok(mode) => {
-                    wanted.mode = mode;
+            (None, None) => match checked(wanted) {
+                Err(error) => error,
+                Ok(wanted) => {
                     if self.ask(cx, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
                         let deadline = cx.now + Self::patience(cx);
                         self.queue = Some(Queued { wanted, told: false, deadline, planned: false });
@@ -122,14 +121,51 @@ impl Lobby {
         matched: QuickMatched,
     ) -> Option<LobbyNews> {
         let QuickMatched { room, wanted } = matched;
-        if self.queue.as_ref().is_none_or(|queued| queued.wanted != wanted) {
+        if self.queue.as_ref().is_none_or(|queued| queued.wanted.without_rules() != wanted) {
             // The game changed its mind in the same moment.
             self.leave(cx);
             return Some(LobbyNews::Unwanted);
         }
         self.end_queue(cx);
+        let id = room.id;
         let news = self.entered(cx, room, None);
         self.show_shared(cx, None);
+        if let Some(teams) = self.early_teams.take().filter(|teams| teams.room == id) {
+            self.handle_teams(cx, teams);
+        }
         Some(news)
     }
+
+    /// Players were found, and the server asks whether this one plays.
+    pub(crate) fn handle_match_found(&mut self, cx: &mut Cx<'_>, found: MatchFound) {
+        if self.queue.is_some() {
+            cx.emit(Event::MatchFound(found));
+        }
+    }
+
+    /// The game says whether it plays.
+    pub(crate) fn answer_match(&mut self, cx: &mut Cx<'_>, proposal: u64, accept: bool) {
+        let kind = RequestKind::AnswerMatch;
+        if self.queue.is_none() {
+            let error = RequestFailure::Server(RequestError::NotQueued);
+            return cx.emit(Event::RequestFailed { request: kind, error });
+        }
+        self.ask(cx, kind, Request::AnswerMatch { proposal, accept }, Duration::ZERO);
+    }
+
+    /// The teams may overtake the news of their room.
+    pub(crate) fn handle_teams(&mut self, cx: &mut Cx<'_>, teams: Teams) {
+        if self.room.as_ref().is_some_and(|room| room.info.id == teams.room) {
+            cx.emit(Event::Teams(teams.teams));
+        } else {
+            self.early_teams = Some(teams);
+        }
+    }
+}
+
+/// Checks a wish as the server does.
+fn checked(wanted: QuickMatch) -> Result<QuickMatch, RequestError> {
+    let mode = text::MODE.check(&wanted.mode)?;
+    let rules = wanted.rules.checked(wanted.players)?;
+    Ok(QuickMatch { mode, rules, ..wanted })
 }

@@ -13,6 +13,7 @@ mod invite;
 mod listing;
 mod login;
 mod members;
+mod quick;
 mod rendezvous;
 mod room;
 mod to_player;
@@ -36,6 +37,10 @@ pub use members::{
     Changes, CountdownEnd, CountdownRule, InRoom, MAX_CHANGES, MAX_COUNTDOWN_MS, MAX_MEMBER_BYTES,
     MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberChanges, MemberState,
     PropertiesOf, RoomNews, ServerCountdown, TeamWish, check_teams, key_hash, parts_of,
+};
+pub use quick::{
+    MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, MAX_QUICK_TEAMS, MAX_STEPS, MatchFound, NumberRule, QuickRules,
+    Teams, TextRule,
 };
 pub use rendezvous::{
     Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SearchPermit,

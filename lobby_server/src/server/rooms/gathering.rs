@@ -1,14 +1,17 @@
 //! Quick matches: players who want the same are put into a room of their own.
 //!
-//! Enough in line -> a sign of life of each -> a host is chosen -> the registry takes the room -> all are in.
+//! Enough in line who suit each other -> a sign of life of each -> all say yes, where they are asked -> a host is chosen -> the
+//! registry takes the room -> all are in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
-    MatchEnd, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, RoomOptions, ToPlayer,
+    MatchEnd, MatchFound, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, RoomOptions, Teams,
+    ToPlayer,
 };
 
 use super::elsewhere::SEARCH_AGAIN;
@@ -17,7 +20,7 @@ use super::wishes::Pending;
 use super::{Others, Rooms};
 use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::{Asker, SessionId};
-use crate::queue::{Left, QueueKey, check_wish};
+use crate::queue::{Group, Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
 use crate::room::{self, Origin, Room, Setup};
 use crate::server::refusals::Refusal;
@@ -29,12 +32,29 @@ const MODE: &str = "mode";
 /// It is looked so often whether a line may be told of its changes.
 const LINES_PERIOD: Duration = Duration::from_millis(250);
 
+/// So many players whose tolerance widens are looked at in one turn, and a turn is so far from the next.
+const LOOKS_AT_ONCE: usize = 256;
+/// See [`LOOKS_AT_ONCE`].
+const LOOKS_PERIOD: Duration = Duration::from_millis(5);
+
+/// The players of a match are asked whether they play.
+#[derive(Debug)]
+struct Proposal {
+    number: u64,
+    /// These have not said yes yet.
+    open: BTreeSet<PlayerId>,
+}
+
 /// These players are on their way into one room.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    key: QueueKey,
+    key: Arc<QueueKey>,
     /// Who waited longest comes first.
     players: Vec<PlayerId>,
+    /// These are the teams, where there are any.
+    teams: Vec<Vec<PlayerId>>,
+    /// They were asked whether they play.
+    proposal: Option<Proposal>,
     /// These sessions have yet to give a sign of life.
     suspects: BTreeSet<SessionId>,
     deadline: Instant,
@@ -69,18 +89,18 @@ impl Rooms {
             others.cx.counters.limit(full);
             return Err(RequestError::Limited { retry_after_s: 30 });
         }
-        let key = QueueKey {
-            game: client.login().game().into(),
-            game_protocol: client.login().game_protocol,
-            wanted,
-        };
+        let key = QueueKey::of(client.login().game(), client.login().game_protocol, &wanted);
         if others.roster.room_of(player).is_some() {
             // Of an earlier session, and not wanted any more.
             self.leave_former(others, player);
         }
-        self.queues.enter(player, key.clone(), from);
+        let candidate = others.roster.host_candidate(others.cx, player);
+        self.queues.enter(others.cx.now, player, (key.clone(), &wanted), from, &candidate);
         self.wait_alone(others, player, &key);
-        self.gather(others, &key);
+        self.gather(others, player);
+        self.tell_queue(others, &key);
+        self.tell_place(others, player);
+        self.set_look_timer(others);
         Ok(Response::Done)
     }
 
@@ -98,38 +118,107 @@ impl Rooms {
         Ok(Response::Done)
     }
 
-    /// Puts together who can be put together.
-    fn gather(&mut self, others: &mut Others<'_>, key: &QueueKey) {
+    /// Puts this player together with others whom it suits, if there are enough.
+    fn gather(&mut self, others: &mut Others<'_>, player: PlayerId) {
         let now = others.cx.now;
-        loop {
-            let mut room = RoomId(others.cx.rng.next_u64());
-            while self.rooms.contains_key(&room) || self.gatherings.contains_key(&room) {
-                room = RoomId(others.cx.rng.next_u64());
-            }
-            let Some(players) = self.queues.gather(key, room) else { break };
-            // One round trip, and nobody plays with one who was killed a moment ago.
-            let silent = |id: &SessionId| others.roster.last_heard(*id).is_none_or(|heard| heard < now);
-            let suspects: BTreeSet<SessionId> = players
-                .iter()
-                .filter_map(|player| others.roster.session_of(*player))
-                .filter(silent)
-                .collect();
-            let wait = others.roster.wait_for(others.cx.config.liveness_wait, suspects.iter().copied());
-            let (deadline, period) = (now + wait, ping_period(wait));
-            let gathering =
-                Gathering { key: key.clone(), players, suspects, deadline, period, claiming: false };
-            self.gatherings.insert(room, gathering);
-            self.gathering_timeout(others, room);
+        let mut room = RoomId(others.cx.rng.next_u64());
+        while self.rooms.contains_key(&room) || self.gatherings.contains_key(&room) {
+            room = RoomId(others.cx.rng.next_u64());
         }
-        self.tell_queue(others, key);
+        let Some(Group { key, players, teams }) = self.queues.gather(now, player, room) else { return };
+        // One round trip, and nobody plays with one who was killed a moment ago.
+        let silent = |id: &SessionId| others.roster.last_heard(*id).is_none_or(|heard| heard < now);
+        let suspects: BTreeSet<SessionId> =
+            players.iter().filter_map(|player| others.roster.session_of(*player)).filter(silent).collect();
+        let wait = others.roster.wait_for(others.cx.config.liveness_wait, suspects.iter().copied());
+        let (deadline, period) = (now + wait, ping_period(wait));
+        let gathering =
+            Gathering { key, players, teams, proposal: None, suspects, deadline, period, claiming: false };
+        self.gatherings.insert(room, gathering);
+        self.gathering_timeout(others, room);
+    }
+
+    /// Looks at players whose tolerance has widened.
+    pub(crate) fn look_at_lines(&mut self, others: &mut Others<'_>) {
+        let now = others.cx.now;
+        for player in self.queues.take_due(now, LOOKS_AT_ONCE) {
+            let key = self.queues.line_of(player);
+            self.gather(others, player);
+            if let Some(key) = key.filter(|_| self.queues.gathering_of(player).is_some()) {
+                self.tell_queue(others, &key);
+            }
+        }
+        self.set_look_timer(others);
+    }
+
+    fn set_look_timer(&self, others: &mut Others<'_>) {
+        let next = self.queues.next_look().map(|at| at.max(others.cx.now + LOOKS_PERIOD));
+        others.cx.timers.set(Timer::Looks, next);
+    }
+
+    /// A player says whether it plays the match that was found.
+    pub(super) fn answer_match(
+        &mut self,
+        others: &mut Others<'_>,
+        player: PlayerId,
+        (number, accept): (u64, bool),
+    ) -> Result<Response, RequestError> {
+        let room = self.queues.gathering_of(player).ok_or(RequestError::NotQueued)?;
+        let gathering = self.gatherings.get_mut(&room);
+        let proposal = gathering.and_then(|gathering| gathering.proposal.as_mut());
+        let proposal =
+            proposal.filter(|proposal| proposal.number == number).ok_or(RequestError::NotQueued)?;
+        if !accept {
+            others.tell(player, ToPlayer::QueueClosed(RequestError::MatchRefused));
+            return self.leave_queue(others, player);
+        }
+        if proposal.open.remove(&player) && proposal.open.is_empty() {
+            self.claim_for(others, room);
+        }
+        Ok(Response::Done)
+    }
+
+    /// All are there: they are asked whether they play, or their room is claimed at once.
+    fn propose(&mut self, others: &mut Others<'_>, room: RoomId) {
+        let Some(gathering) = self.gatherings.get_mut(&room) else { return };
+        let accept_s = gathering.key.wanted.rules.accept_s;
+        let Some(within_s) = accept_s.filter(|_| gathering.proposal.is_none()) else {
+            return self.claim_for(others, room);
+        };
+        let number = others.cx.rng.next_u64();
+        let players = gathering.players.clone();
+        gathering.proposal = Some(Proposal { number, open: players.iter().copied().collect() });
+        gathering.deadline = others.cx.now + Duration::from_secs(within_s.into());
+        others.cx.timers.set(Timer::Gathering(room), Some(gathering.deadline));
+        let found = MatchFound { proposal: number, within_s, players: players.len() as u16 };
+        for player in players {
+            others.tell(player, ToPlayer::MatchFound(found));
+        }
+    }
+
+    /// Who has not said in time whether it plays waits no longer; the others wait on.
+    fn unanswered(&mut self, others: &mut Others<'_>, room: RoomId, silent: BTreeSet<PlayerId>) {
+        for player in silent {
+            self.queues.leave(player);
+            others.tell(player, ToPlayer::QueueClosed(RequestError::MatchUnanswered));
+        }
+        self.disperse(others, room);
     }
 
     /// Asks for signs of life until they are there or time is up.
     pub(crate) fn gathering_timeout(&mut self, others: &mut Others<'_>, room: RoomId) {
         let now = others.cx.now;
         let Some(gathering) = self.gatherings.get(&room) else { return };
+        if let Some(open) =
+            gathering.proposal.as_ref().map(|proposal| &proposal.open).filter(|open| !open.is_empty())
+        {
+            if now >= gathering.deadline {
+                return self.unanswered(others, room, open.clone());
+            }
+            return others.cx.timers.set(Timer::Gathering(room), Some(gathering.deadline));
+        }
         if gathering.suspects.is_empty() {
-            return self.claim_for(others, room);
+            return self.propose(others, room);
         }
         if now >= gathering.deadline {
             for id in gathering.suspects.clone() {
@@ -157,7 +246,7 @@ impl Rooms {
             .filter_map(|(room, gathering)| heard(gathering).then_some(*room))
             .collect();
         for room in ready {
-            self.claim_for(others, room);
+            self.propose(others, room);
         }
     }
 
@@ -168,8 +257,17 @@ impl Rooms {
         if gathering.claiming {
             self.release(others, room);
         }
-        self.queues.put_back(&gathering.key, &gathering.players);
-        self.gather(others, &gathering.key);
+        self.queues.put_back(others.cx.now, &gathering.players);
+        for player in &gathering.players {
+            self.gather(others, *player);
+        }
+        self.tell_queue(others, &gathering.key);
+        for player in &gathering.players {
+            if gathering.proposal.is_some() {
+                self.tell_place(others, *player);
+            }
+        }
+        self.set_look_timer(others);
     }
 
     /// All are there: the registry is asked to take their room.
@@ -191,11 +289,15 @@ impl Rooms {
             others.roster.client_of(host_id).map(|client| (String::from(client.login().name()), client.ip()));
         let Some((host_name, from)) = host else { return self.disperse(others, id) };
         let code = room::draw_code(&mut others.cx.rng);
-        let QuickMatch { mode, players: capacity, topology } = key.wanted;
-        let metadata = if mode.is_empty() { BTreeMap::new() } else { [(MODE.to_owned(), mode)].into() };
+        let QuickMatch { mode, players: capacity, topology, rules } = key.wanted.clone();
+        let mut metadata: BTreeMap<String, String> =
+            rules.texts.into_iter().map(|(name, text)| (name, text.value)).collect();
+        if !mode.is_empty() {
+            metadata.insert(MODE.to_owned(), mode);
+        }
         let setup = Setup {
             id,
-            game: key.game,
+            game: key.game.clone(),
             game_protocol: key.game_protocol,
             code: code.clone(),
             options: RoomOptions {
@@ -256,7 +358,7 @@ impl Rooms {
 
     /// The room is there: all are in it.
     fn gathered(&mut self, others: &mut Others<'_>, id: RoomId) {
-        let Some(Gathering { key, players, .. }) = self.gatherings.remove(&id) else { return };
+        let Some(Gathering { key, players, teams, .. }) = self.gatherings.remove(&id) else { return };
         if let Some(room) = self.rooms.get_mut(&id) {
             room.open();
         }
@@ -265,13 +367,16 @@ impl Rooms {
         tracing::info!(mode = key.wanted.mode, players = players.len(), game = %key.game, "quick match");
         let mut info = None;
         for player in &players {
-            self.queues.leave(*player);
+            self.queues.matched(others.cx.now, *player);
             info = self.take_in(others, *player, id);
         }
         let Some(room) = info else { return };
         for player in &players {
-            let matched = QuickMatched { room: room.clone(), wanted: key.wanted.clone() };
+            let matched = QuickMatched { room: room.clone(), wanted: key.wanted.without_rules() };
             others.tell(*player, ToPlayer::QuickMatched(Box::new(matched)));
+            if !teams.is_empty() {
+                others.tell(*player, ToPlayer::Teams(Teams { room: id, teams: teams.clone() }));
+            }
             self.tell_ticket(others, id, *player);
         }
         for (index, player) in players.iter().enumerate().skip(1) {
@@ -280,20 +385,23 @@ impl Rooms {
         self.publish(others, id);
     }
 
-    /// Tells all in a line how it comes along: at once, or where it changes faster than that is of use, some changes at
-    /// a time. The last one has just come, and is told its place in any case.
+    /// Tells those in a line how it comes along: at once, or where it changes faster than that is of use, some changes at
+    /// a time, and of a long line some players at a time.
     fn tell_queue(&mut self, others: &mut Others<'_>, key: &QueueKey) {
         let now = others.cx.now;
-        if !self.queues.may_tell(now, key) {
-            if !others.cx.timers.is_set(Timer::Lines) {
-                others.cx.timers.set(Timer::Lines, Some(now + LINES_PERIOD));
-            }
-            if let Some((player, status)) = self.queues.status(key).pop() {
-                others.tell(player, ToPlayer::Queue(status));
-            }
-            return;
+        for (player, status) in self.queues.news(now, key) {
+            others.tell(player, ToPlayer::Queue(status));
         }
-        for (player, status) in self.queues.status(key) {
+        if self.queues.has_untold() && !others.cx.timers.is_set(Timer::Lines) {
+            others.cx.timers.set(Timer::Lines, Some(now + LINES_PERIOD));
+        }
+    }
+
+    /// Tells a player who has come, or has come back, its place in any case.
+    fn tell_place(&mut self, others: &mut Others<'_>, player: PlayerId) {
+        if self.queues.line_of(player).is_some()
+            && let Some(status) = self.queues.status_of(others.cx.now, player)
+        {
             others.tell(player, ToPlayer::Queue(status));
         }
     }

@@ -65,6 +65,9 @@ impl Rooms {
             Request::SetMetadata(metadata) => self.set_metadata(others, player, metadata).map(Some),
             Request::QuickMatch(wanted) => self.quick_match(others, asker, wanted).map(Some),
             Request::LeaveQueue => self.leave_queue(others, player).map(Some),
+            Request::AnswerMatch { proposal, accept } => {
+                self.answer_match(others, player, (proposal, accept)).map(Some)
+            }
             Request::Rematch { player: other } => self.rematch(others, player, other).map(Some),
             Request::InRoom(asked) => self.in_room(others, player, asked).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),

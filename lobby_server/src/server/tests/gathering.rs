@@ -4,7 +4,9 @@ use super::*;
 use crate::server::tests::{World, by_name, named};
 use traversal_core::NatFacts;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
-use traversal_core::wire::message::{Farewell, QueueStatus, QuickMatch, QuickMatched, Topology};
+use traversal_core::wire::message::{
+    Farewell, MatchFound, NumberRule, QueueStatus, QuickMatch, QuickMatched, QuickRules, TextRule, Topology,
+};
 
 fn wish(mode: &str, players: u16) -> Request {
     Request::QuickMatch(QuickMatch { mode: mode.into(), players, ..QuickMatch::default() })
@@ -33,7 +35,10 @@ fn two_who_want_the_same_are_put_into_a_room_of_their_own() {
     let mut world = World::new();
     let two = players(&mut world, 2);
     assert_eq!(world.answer(two[0], wish("duel", 2)), Ok(Response::Done));
-    assert_eq!(status(&world.fakes[0]), Some(QueueStatus { position: 1, waiting: 1, players: 2 }));
+    assert_eq!(
+        status(&world.fakes[0]),
+        Some(QueueStatus { position: 1, waiting: 1, players: 2, estimate_s: None })
+    );
     assert_eq!(world.server.gauges().queued, 1);
     assert_eq!(world.answer(two[1], wish("duel", 2)), Ok(Response::Done));
     let rooms: Vec<QuickMatched> = world.fakes.iter().map(|fake| matched(fake).expect("matched")).collect();
@@ -71,7 +76,8 @@ fn modes_numbers_shapes_games_and_versions_do_not_mix() {
         world.fakes[player].login.game_protocol = protocol;
         world.log_in(player);
     }
-    let mesh = QuickMatch { mode: "duel".into(), players: 2, topology: Topology::Mesh };
+    let mesh =
+        QuickMatch { mode: "duel".into(), players: 2, topology: Topology::Mesh, ..QuickMatch::default() };
     let wishes = [
         wish("duel", 2),
         wish("race", 2),
@@ -95,10 +101,16 @@ fn who_waited_longest_plays_first_and_hears_how_it_comes_along() {
         assert!(world.answer(index, wish("", 4)).is_ok());
     }
     for (index, position) in [(0, 1), (1, 2), (2, 3)] {
-        assert_eq!(status(&world.fakes[index]), Some(QueueStatus { position, waiting: 3, players: 4 }));
+        assert_eq!(
+            status(&world.fakes[index]),
+            Some(QueueStatus { position, waiting: 3, players: 4, estimate_s: None })
+        );
     }
     assert_eq!(world.answer(0, Request::LeaveQueue), Ok(Response::Done));
-    assert_eq!(status(&world.fakes[2]), Some(QueueStatus { position: 2, waiting: 2, players: 4 }));
+    assert_eq!(
+        status(&world.fakes[2]),
+        Some(QueueStatus { position: 2, waiting: 2, players: 4, estimate_s: None })
+    );
     for index in [3, 0] {
         assert!(world.answer(index, wish("", 4)).is_ok());
     }
@@ -114,7 +126,8 @@ fn who_waited_longest_plays_first_and_hears_how_it_comes_along() {
 fn a_quick_match_may_be_a_mesh() {
     let mut world = World::new();
     players(&mut world, 3);
-    let mesh = QuickMatch { mode: "fight".into(), players: 3, topology: Topology::Mesh };
+    let mesh =
+        QuickMatch { mode: "fight".into(), players: 3, topology: Topology::Mesh, ..QuickMatch::default() };
     for index in 0..3 {
         assert!(world.answer(index, Request::QuickMatch(mesh.clone())).is_ok());
     }
@@ -181,7 +194,7 @@ fn one_who_was_killed_in_the_queue_holds_up_nobody_and_is_in_no_room() {
     world.pass(Duration::from_secs(1));
     assert!(matched(&world.fakes[1]).is_none(), "the first one is still being asked");
     world.pass(Duration::from_secs(1));
-    let alone = QueueStatus { position: 1, waiting: 1, players: 2 };
+    let alone = QueueStatus { position: 1, waiting: 1, players: 2, estimate_s: None };
     assert_eq!(status(&world.fakes[1]), Some(alone), "it is gone, and the other one waits on");
     world.ping(2);
     assert!(world.answer(2, wish("duel", 2)).is_ok());
@@ -247,4 +260,107 @@ fn without_the_registry_those_who_wait_are_told() {
         assert!(fake.told.iter().any(closed));
     }
     assert_eq!((world.server.gauges().queued, world.server.gauges().rooms), (0, 0));
+}
+
+fn told_matches(fake: &Fake) -> Vec<MatchFound> {
+    let found = |message: &ToPlayer| match message {
+        ToPlayer::MatchFound(found) => Some(*found),
+        _ => None,
+    };
+    fake.told.iter().filter_map(found).collect()
+}
+
+fn closed_because(fake: &Fake) -> Option<RequestError> {
+    fake.told.iter().find_map(|message| match message {
+        ToPlayer::QueueClosed(error) => Some(error.clone()),
+        _ => None,
+    })
+}
+
+fn ruled(players: u16, rules: QuickRules) -> Request {
+    Request::QuickMatch(QuickMatch { players, rules, ..QuickMatch::default() })
+}
+
+#[test]
+fn players_whose_tolerance_widens_meet_when_it_is_wide_enough() {
+    let mut world = World::new();
+    players(&mut world, 2);
+    for (index, skill) in [(0, 1200), (1, 1290)] {
+        let numbers = vec![NumberRule::new("skill", skill).within([50, 100]).every(3)];
+        assert!(world.answer(index, ruled(2, QuickRules { numbers, ..QuickRules::default() })).is_ok());
+    }
+    world.pass(Duration::from_secs(2));
+    assert!(world.fakes.iter().all(|fake| matched(fake).is_none()));
+    for _ in 0..8 {
+        (0..2).for_each(|index| world.ping(index));
+        world.pass(Duration::from_millis(500));
+    }
+    assert!(world.fakes.iter().all(|fake| matched(fake).is_some()));
+}
+
+#[test]
+fn all_are_asked_and_who_says_no_or_nothing_is_out_while_the_others_keep_their_place() {
+    let mut world = World::new();
+    players(&mut world, 4);
+    let rules = || QuickRules { accept_s: Some(5), ..QuickRules::default() };
+    for index in 0..3 {
+        assert!(world.answer(index, ruled(3, rules())).is_ok());
+    }
+    let found = told_matches(&world.fakes[0])[0];
+    assert_eq!((found.players, found.within_s), (3, 5));
+    let answer = |accept| Request::AnswerMatch { proposal: found.proposal, accept };
+    assert_eq!(world.answer(3, answer(true)), Err(RequestError::NotQueued), "a stranger");
+    let wrong = Request::AnswerMatch { proposal: found.proposal ^ 1, accept: false };
+    assert_eq!(world.answer(0, wrong), Err(RequestError::NotQueued));
+    assert_eq!(world.answer(0, answer(true)), Ok(Response::Done));
+    assert!(world.answer(1, answer(false)).is_ok());
+    assert_eq!(closed_because(&world.fakes[1]), Some(RequestError::MatchRefused));
+    assert_eq!(status(&world.fakes[2]).map(|status| (status.position, status.waiting)), Some((2, 2)));
+    assert!(world.answer(3, ruled(3, rules())).is_ok());
+    let again: Vec<u64> =
+        world.fakes.iter().filter_map(|fake| Some(told_matches(fake).get(1)?.proposal)).collect();
+    assert_eq!(again.len(), 2, "the two who waited are asked again");
+    for index in [0, 2] {
+        assert!(world.answer(index, Request::AnswerMatch { proposal: again[0], accept: true }).is_ok());
+    }
+    assert!(world.fakes.iter().all(|fake| matched(fake).is_none()));
+    for _ in 0..12 {
+        [0, 2, 3].into_iter().for_each(|index| world.ping(index));
+        world.pass(Duration::from_millis(500));
+    }
+    assert_eq!(closed_because(&world.fakes[3]), Some(RequestError::MatchUnanswered));
+    assert_eq!((world.server.gauges().queued, world.server.gauges().rooms), (2, 0));
+    assert!(world.answer(1, ruled(3, rules())).is_ok());
+    let third = told_matches(&world.fakes[1]).last().unwrap().proposal;
+    for index in 0..3 {
+        assert!(world.answer(index, Request::AnswerMatch { proposal: third, accept: true }).is_ok());
+    }
+    assert_eq!(matched(&world.fakes[0]).expect("all said yes").room.host, world.fakes[0].id());
+}
+
+#[test]
+fn teams_are_told_to_all_and_what_was_agreed_stands_in_the_room() {
+    let mut world = World::new();
+    players(&mut world, 4);
+    for (index, skill) in [(0, 1900), (1, 1500), (2, 1450), (3, 1100)] {
+        let map = TextRule { value: "dust".into(), for_s: None };
+        let rules = QuickRules {
+            numbers: vec![NumberRule::new("skill", skill).within([1000])],
+            texts: [("map".to_owned(), map)].into(),
+            teams: vec![2, 2],
+            accept_s: None,
+        };
+        assert!(world.answer(index, ruled(4, rules)).is_ok());
+    }
+    let id = |index: usize| world.fakes[index].id();
+    for fake in &world.fakes {
+        let teams = fake.told.iter().find_map(|message| match message {
+            ToPlayer::Teams(teams) => Some(teams.clone()),
+            _ => None,
+        });
+        let teams = teams.expect("teams");
+        assert_eq!(teams.room, matched(fake).unwrap().room.id);
+        assert_eq!(teams.teams, [vec![id(0), id(3)], vec![id(1), id(2)]]);
+        assert_eq!(matched(fake).unwrap().room.metadata["map"], "dust");
+    }
 }

@@ -93,7 +93,7 @@ fn who_comes_and_goes_in_a_queue_does_not_throw_out_who_waits() {
         ToPlayer::Queue(status) => Some(*status),
         _ => None,
     });
-    assert_eq!(newest, Some(QueueStatus { position: 1, waiting: 1, players: 64 }));
+    assert_eq!(newest, Some(QueueStatus { position: 1, waiting: 1, players: 64, estimate_s: None }));
 }
 
 #[test]

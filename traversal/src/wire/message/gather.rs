@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::quick::QuickRules;
 use super::room::RoomInfo;
 
 /// A mesh has so many players at the most, the host among them: each new one is connected to all others, and sixteen
@@ -30,11 +31,25 @@ pub struct QuickMatch {
     pub players: u16,
     /// The room has this shape.
     pub topology: Topology,
+    /// The players are put together by these rules.
+    pub rules: QuickRules,
+}
+
+impl QuickMatch {
+    /// Returns the same without its rules, as answers name it.
+    pub fn without_rules(&self) -> Self {
+        Self {
+            mode: self.mode.clone(),
+            players: self.players,
+            topology: self.topology,
+            rules: QuickRules::default(),
+        }
+    }
 }
 
 impl Default for QuickMatch {
     fn default() -> Self {
-        Self { mode: String::new(), players: 2, topology: Topology::default() }
+        Self { mode: String::new(), players: 2, topology: Topology::default(), rules: QuickRules::default() }
     }
 }
 
@@ -42,11 +57,14 @@ impl Default for QuickMatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStatus {
     /// This player has this place in the line: 1 is the one who has waited longest.
-    pub position: u16,
+    pub position: u32,
     /// So many players wait for the same, this one among them.
-    pub waiting: u16,
+    pub waiting: u32,
     /// It takes so many players.
     pub players: u16,
+    /// Half of those who were matched here in the last ten minutes waited no longer than so many seconds in all. `None`: it is
+    /// not known, since there were fewer than four of them.
+    pub estimate_s: Option<u16>,
 }
 
 /// The players of a quick match are together.
@@ -54,6 +72,6 @@ pub struct QueueStatus {
 pub struct QuickMatched {
     /// This is the room that this player is in now.
     pub room: RoomInfo,
-    /// This is what it asked for.
+    /// This is what it asked for, without the rules.
     pub wanted: QuickMatch,
 }

@@ -10,6 +10,7 @@ use super::gather::{QueueStatus, QuickMatched};
 use super::invite::{InviteFault, InviteToken};
 use super::listing::{RoomCursor, RoomsNews};
 use super::members::RoomNews;
+use super::quick::{MatchFound, Teams};
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::failure::NoRelay;
@@ -188,6 +189,10 @@ pub enum ToPlayer {
     /// This is what has changed among the rooms that the player watches
     /// ([`Request::WatchRooms`](super::Request::WatchRooms)).
     Rooms(RoomsNews),
+    /// Players for a quick match were found: does this one play?
+    MatchFound(MatchFound),
+    /// Who is in which team.
+    Teams(Teams),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -370,6 +375,12 @@ pub enum RequestError {
     /// The invite names no room, and there are several.
     #[error("there are several rooms; ask for an invite with the code of one")]
     SeveralRooms,
+    /// The player has refused a quick match that was found for it.
+    #[error("you refused the match; ask for another one when you want to play")]
+    MatchRefused,
+    /// The player has not answered whether it plays a quick match that was found for it.
+    #[error("you did not answer in time whether you play; ask for a match when you want to")]
+    MatchUnanswered,
 }
 
 impl From<TextError> for RequestError {

@@ -250,4 +250,11 @@ pub enum Request {
     },
     /// The player does not want to hear of rooms any more.
     StopWatching,
+    /// The answer to [`ToPlayer::MatchFound`](super::ToPlayer::MatchFound): who says no is out of the line.
+    AnswerMatch {
+        /// This is the match that is answered.
+        proposal: u64,
+        /// The player plays.
+        accept: bool,
+    },
 }

@@ -60,6 +60,10 @@ pub enum Topic {
     Countdown(RoomId),
     /// It is about a call.
     Call(CallId),
+    /// It is about a match that was found.
+    MatchFound,
+    /// It is about the teams of a room.
+    Teams(RoomId),
 }
 
 impl Topic {
@@ -85,6 +89,7 @@ impl Topic {
             | Self::Ticket(id)
             | Self::KickNotes(id, _)
             | Self::WrongPasswords(id)
+            | Self::Teams(id)
             | Self::ConfirmLoss(id)
             | Self::HostStands(id)
             | Self::HostChanged(id)
@@ -145,6 +150,8 @@ impl Topical for ToPlayer {
             Self::HostStands { room, .. } | Self::HostInQuestion { room, .. } => Topic::HostStands(*room),
             Self::HostChanged { room, .. } => Topic::HostChanged(room.id),
             Self::Queue(_) => Topic::Queue,
+            Self::MatchFound(_) => Topic::MatchFound,
+            Self::Teams(teams) => Topic::Teams(teams.room),
             Self::MappedPort(_) => Topic::MappedPort,
             Self::Search { match_id, .. } => Topic::Search(*match_id),
             Self::Relay { match_id, .. } | Self::NoRelay { match_id, .. } => Topic::Relay(*match_id),

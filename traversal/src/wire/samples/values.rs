@@ -13,11 +13,12 @@ use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, Por
 use crate::wire::message::{
     CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
     CountdownEnd, CountdownRule, ExpectedWay, Facts, Farewell, Frame, InRoom, InviteFault, InviteTerms,
-    InviteToken, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, MemberChanges,
-    MemberState, Method, NoRelay, PlannedMethod, PlayerInfo, Presence, Probe, ProbePurpose, PunchPlan,
-    QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role,
-    RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip,
-    SearchPermit, ServerCountdown, Status, TeamWish, TicketFault, ToPlayer, ToServer, Topology, Welcome,
+    InviteToken, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchFound, MatchOutcome, MemberChanges,
+    MemberState, Method, NoRelay, NumberRule, PlannedMethod, PlayerInfo, Presence, Probe, ProbePurpose,
+    PunchPlan, QueueStatus, QuickMatch, QuickMatched, QuickRules, RelayGrant, Replan, Request, RequestError,
+    Response, Role, RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
+    RoundTrip, SearchPermit, ServerCountdown, Status, TeamWish, Teams, TextRule, TicketFault, ToPlayer,
+    ToServer, Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -186,8 +187,26 @@ fn replan() -> Replan {
     }
 }
 
+fn quick_rules() -> QuickRules {
+    let text = TextRule { value: "dust".into(), for_s: Some(60) };
+    QuickRules {
+        numbers: vec![NumberRule::new("skill", 1200).within([50, 100]).then_any()],
+        texts: [("map".to_owned(), text)].into(),
+        teams: vec![1, 1],
+        accept_s: Some(10),
+    }
+}
+
+fn match_found() -> MatchFound {
+    MatchFound { proposal: 0x0102_0304_0506_0708, within_s: 10, players: 2 }
+}
+
+fn teams() -> Teams {
+    Teams { room: ROOM, teams: vec![vec![id(1)], vec![id(2)]] }
+}
+
 fn quick_match() -> QuickMatch {
-    QuickMatch { mode: "duel".into(), players: 2, topology: Topology::Star }
+    QuickMatch { mode: "duel".into(), players: 2, topology: Topology::Star, rules: quick_rules() }
 }
 
 /// Gives the samples of all types.
@@ -333,6 +352,7 @@ fn requests(all: &mut Samples) {
     put(Request::JoinInvited { code: "K7PX2M".into(), token: Some(invite()) });
     put(Request::WatchRooms { watch: 3, query: query(), pause_ms: 500 });
     put(Request::StopWatching);
+    put(Request::AnswerMatch { proposal: match_found().proposal, accept: true });
     all.put(InviteTerms { once: false, minutes: 300 });
     all.put(invite());
     for fault in [InviteFault::Expired, InviteFault::Used, InviteFault::Ended] {
@@ -358,7 +378,7 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::HostStands { room: ROOM, epoch: 3 });
     put(ToPlayer::HostInQuestion { room: ROOM, epoch: 3, within_s: 40 });
     put(ToPlayer::HostChanged { room: room(), previous: id(2) });
-    put(ToPlayer::Queue(QueueStatus { position: 1, waiting: 300, players: 4 }));
+    put(ToPlayer::Queue(QueueStatus { position: 1, waiting: 300, players: 4, estimate_s: Some(20) }));
     put(ToPlayer::QueueClosed(RequestError::Stopping));
     let matched = QuickMatched { room: room(), wanted: quick_match() };
     put(ToPlayer::QuickMatched(Box::new(matched)));
@@ -376,6 +396,8 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::Contacts(vec![contact()]));
     put(ToPlayer::Call(CallNews::Ringing { call: CALL }));
     put(ToPlayer::Rooms(news(vec![summary()])));
+    put(ToPlayer::MatchFound(match_found()));
+    put(ToPlayer::Teams(teams()));
 }
 
 fn answers(all: &mut Samples) {
@@ -420,6 +442,8 @@ fn answers(all: &mut Samples) {
         E::InviteOver { why: InviteFault::Used },
         E::TooManyInvites { most: 64 },
         E::SeveralRooms,
+        E::MatchRefused,
+        E::MatchUnanswered,
     ] {
         all.put(error);
     }
@@ -570,8 +594,14 @@ fn rooms(all: &mut Samples) {
     }
     all.put(Topology::Star);
     all.put(Topology::Mesh);
+    let rules = quick_rules();
+    all.put(rules.numbers[0].clone());
+    all.put(rules.texts["map"].clone());
+    all.put(rules);
+    all.put(match_found());
+    all.put(teams());
     all.put(quick_match());
-    all.put(QueueStatus { position: 1, waiting: 300, players: 4 });
+    all.put(QueueStatus { position: 1, waiting: 300, players: 4, estimate_s: Some(20) });
     all.put(QuickMatched { room: room(), wanted: quick_match() });
 }
 

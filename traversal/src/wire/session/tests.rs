@@ -75,8 +75,8 @@ fn members(revision: u32) -> ToPlayer {
 }
 
 /// Returns a state, which a newer one replaces where it still waits.
-fn place(position: u16) -> ToPlayer {
-    ToPlayer::Queue(QueueStatus { position, waiting: 9, players: 4 })
+fn place(position: u32) -> ToPlayer {
+    ToPlayer::Queue(QueueStatus { position, waiting: 9, players: 4, estimate_s: None })
 }
 
 fn answer(id: u32) -> ToPlayer {
@@ -89,7 +89,9 @@ fn a_state_that_waits_makes_room_for_the_newer_one_and_the_last_one_arrives() {
     // The 700, and as many again: nobody acknowledges meanwhile.
     for revision in 0..1400 {
         server.send(now, members(revision)).unwrap();
-        server.send(now, ToPlayer::Queue(QueueStatus { position: 1, waiting: 9, players: 4 })).unwrap();
+        server
+            .send(now, ToPlayer::Queue(QueueStatus { position: 1, waiting: 9, players: 4, estimate_s: None }))
+            .unwrap();
         let facts = Facts::PeerPublic(vec!["192.0.2.1:1".parse().unwrap()]);
         server.send(now, ToPlayer::Facts { match_id: MatchId(u64::from(revision % 63)), facts }).unwrap();
     }
