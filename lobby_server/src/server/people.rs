@@ -73,7 +73,14 @@ impl Server {
     /// A player has logged in, perhaps in place of an older session: what that one was told counts no more.
     pub(super) fn people_logged_in(&mut self, player: PlayerId) {
         self.end_calls_of(player);
-        self.people.contacts.logged_in(player);
+        let game = self.roster.client_of(player).map(|client| client.login().game());
+        let People { contacts, post, .. } = &mut *self.people;
+        if contacts.game_of(player) == game {
+            contacts.logged_in(player);
+        } else {
+            // It plays another game now, with other contacts.
+            contacts.gone(&mut self.cx, post, player);
+        }
     }
 
     fn refresh(&mut self, player: PlayerId) {

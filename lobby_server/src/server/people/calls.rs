@@ -215,14 +215,15 @@ impl Server {
             Stage::Trying => CallEnd::NotReached,
             Stage::Ringing => CallEnd::NoAnswer,
             Stage::Opening(_) => CallEnd::NoRoom,
-            Stage::Awaiting(room) if self.rooms.has_member(room, callee) => {
-                self.forget_outgoing(caller);
-                return;
-            }
-            Stage::Awaiting(room) => {
+            // The other one did not come.
+            Stage::Awaiting(room) if self.rooms.is_alone_in(room, caller) => {
                 let (rooms, mut others) = self.split();
                 rooms.close_for_call(&mut others, room, RoomEnd::Closed);
                 CallEnd::Gone
+            }
+            Stage::Awaiting(_) => {
+                self.forget_outgoing(caller);
+                return;
             }
         };
         self.end_outgoing(caller, if why == CallEnd::NotReached { CallEnd::HungUp } else { why.clone() });

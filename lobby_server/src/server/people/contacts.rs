@@ -136,10 +136,6 @@ impl Contacts {
         let client = around.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
         let (ip, game) = (client.ip(), client.login().game());
         let entry = self.entries.entry(asker.player).or_insert_with(|| Box::new(Entry::new(game, now)));
-        if entry.game != game {
-            // It plays another game now, with other contacts.
-            **entry = Entry::new(game, now);
-        }
         match request {
             ContactsRequest::Part { first, last, allow } => {
                 if allow.len() > CONTACTS_PER_PART {
@@ -233,6 +229,11 @@ impl Contacts {
         let word = Word::Presence { state: Some(state), answer: false };
         let to = entry.allows.iter().copied().collect();
         post.push(Envelope { game: entry.game.clone(), from: player, word, to, far_only: false });
+    }
+
+    /// Returns the game of a player who has contacts.
+    pub(super) fn game_of(&self, player: PlayerId) -> Option<&str> {
+        self.entries.get(&player).map(|entry| entry.game.as_str())
     }
 
     /// A player has logged in anew: it sends its list again, and has been told nothing.

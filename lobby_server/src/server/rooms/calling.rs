@@ -20,9 +20,9 @@ impl Rooms {
         self.rooms.get(&id).map(|room| room.setup.options.name.clone())
     }
 
-    /// Returns whether a player is in a room, here.
-    pub(crate) fn has_member(&self, id: RoomId, player: PlayerId) -> bool {
-        self.rooms.get(&id).is_some_and(|room| room.has(player))
+    /// Returns whether a player hosts a room in which there is nobody else.
+    pub(crate) fn is_alone_in(&self, id: RoomId, host: PlayerId) -> bool {
+        self.rooms.get(&id).is_some_and(|room| room.host() == host && room.members.len() == 1)
     }
 
     /// Returns whether a player waits for a quick match.

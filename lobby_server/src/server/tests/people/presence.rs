@@ -195,3 +195,18 @@ fn presence_is_right_again_after_the_registry_was_away() {
     assert_eq!((nodes.sees(a, d), nodes.sees(b, c), nodes.sees(c, b)), (None, None, None));
     assert_eq!(nodes.sees(a, b), Some(plain(2)));
 }
+
+#[test]
+fn who_comes_back_in_another_game_is_off_line_for_its_contacts() {
+    let mut nodes = Nodes::new(1);
+    let [a, b] = nodes.players(2)[..] else { unreachable!() };
+    nodes.list(a, &[b]);
+    nodes.list(b, &[a]);
+    let world = &mut nodes.worlds[0];
+    let handshake = ClientHandshake::new(&mut world.rng);
+    let fake = &mut world.fakes[a.index];
+    (fake.session, fake.handshake, fake.login.game) = (None, handshake, "other".into());
+    world.log_in(a.index);
+    nodes.turn();
+    assert_eq!(nodes.sees(b, a), None);
+}
