@@ -90,7 +90,7 @@ fn who_waited_longest_plays_first_and_others_wait_for_more() {
 #[test]
 fn who_leaves_is_gone_and_who_is_put_back_stands_where_it_stood() {
     let mut waiting = Waiting::new();
-    let from = IpAddr::from([203, 0, 113, 9]);
+    let from = IpAddr::from([203, 0, 113, 2]);
     for number in 1..=4 {
         waiting.enter(u64::from(number), number, &wish("duel", 2));
     }
@@ -258,7 +258,7 @@ fn a_long_line_is_told_in_parts_and_a_look_takes_no_longer_in_it() {
     assert_eq!(places, (1..=2048).collect::<Vec<u32>>(), "eight parts, and then the rate");
     let later = now + Duration::from_secs(10);
     let more: usize = (0..12).map(|_| queues.news(later, &key).len()).sum();
-    assert_eq!(more, 2048);
+    assert_eq!(more, 7 * 256 + 184, "the end of the line, and its beginning again");
     let line = queues.lines.values().next().unwrap();
     let slot = *line.arrival.values().nth(1500).unwrap();
     let wide =
@@ -295,7 +295,7 @@ fn wishes_out_of_range_are_refused() {
         QuickMatch { mode: "x".repeat(49), ..good.clone() },
         QuickMatch { mode: "a\u{7}".into(), ..good },
         numbers(vec![number().within([2, 1])]),
-        numbers(vec![number().within([])]),
+        numbers(vec![number().within(Vec::new())]),
         numbers(vec![number().within((0..9).collect::<Vec<u32>>())]),
         numbers(vec![number().every(0)]),
         numbers(vec![number(), number()]),
