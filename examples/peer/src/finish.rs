@@ -52,7 +52,7 @@ pub(crate) fn finish(
         goal => {
             let expected = match goal {
                 Goal::Host { expected, .. } => *expected,
-                Goal::Quick(wanted) if session.hosted_first => usize::from(wanted.players) - 1,
+                Goal::Quick(wanted, _) if session.hosted_first => usize::from(wanted.players) - 1,
                 _ => 1,
             };
             for summary in scores.summaries(stats.discarded()) {

@@ -66,7 +66,7 @@ impl Goal {
         match self {
             Self::Host { serving, .. } => serving.is_wanted(),
             Self::Invited { .. } => true,
-            Self::Nat { .. } | Self::Join { .. } | Self::Found { .. } | Self::Quick(_) | Self::Rooms(_) => {
+            Self::Nat { .. } | Self::Join { .. } | Self::Found { .. } | Self::Quick(..) | Self::Rooms(_) => {
                 false
             }
         }

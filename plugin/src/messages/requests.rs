@@ -7,8 +7,9 @@ use bevy_app::App;
 use bevy_ecs::message::Message;
 use traversal_core::Secret;
 use traversal_core::id::{JoinId, PlayerId};
-use traversal_core::wire::message::{MIN_WATCH_PAUSE_MS, RoomOptions, RoomQuery, RoomTarget, Topology};
-use traversal_core::wire::message::{NumberRule, QuickRules, RoomOptions, RoomTarget, TextRule, Topology};
+use traversal_core::wire::message::{
+    MIN_WATCH_PAUSE_MS, NumberRule, QuickRules, RoomOptions, RoomQuery, RoomTarget, TextRule, Topology,
+};
 
 use crate::config::ServerKey;
 

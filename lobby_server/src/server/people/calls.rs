@@ -210,7 +210,7 @@ impl Server {
     /// A call has not rung, or was not answered, in time; or nobody came.
     pub(in crate::server) fn calling_timeout(&mut self, caller: PlayerId) {
         let Some(outgoing) = self.people.calls.outgoing.get(&caller) else { return };
-        let (call, callee) = (outgoing.call, outgoing.callee);
+        let call = outgoing.call;
         let why = match outgoing.stage {
             Stage::Trying => CallEnd::NotReached,
             Stage::Ringing => CallEnd::NoAnswer,
