@@ -136,6 +136,8 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
         drop(self.stop_watching.take());
+        // The thread that writes contacts ends when nobody can hand it any more.
+        drop(self.contacts.take());
         self.wake();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {

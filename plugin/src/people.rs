@@ -281,7 +281,9 @@ pub(crate) struct Told {
     status: Option<Status>,
     /// The file was read.
     loaded: bool,
-    /// The file does not have this list yet.
+    /// The file has this list, or will have it.
+    saved: BTreeMap<PlayerId, String>,
+    /// The file does not have the list yet.
     unsaved: bool,
 }
 
@@ -336,6 +338,7 @@ impl PeopleRequests<'_, '_> {
         }
         let Some(driver) = &link.driver else { return };
         link.told.loaded = true;
+        link.told.saved = driver.contacts.as_ref().map(|store| store.loaded.clone()).unwrap_or_default();
         for (player, name) in driver.contacts.iter().flat_map(|store| &store.loaded) {
             self.contacts.allowed.entry(*player).or_insert_with(|| name.clone());
         }
@@ -362,10 +365,14 @@ impl PeopleRequests<'_, '_> {
         if std::mem::take(&mut link.told.unsaved)
             && contacts.allowed.len() <= MAX_CONTACTS
             && let Some(store) = link.driver.as_ref().and_then(|driver| driver.contacts.as_ref())
-            && store.loaded != contacts.allowed
-            && let Err(TrySendError::Full(_)) = store.writer.try_send(contacts.allowed.clone())
+            && link.told.saved != contacts.allowed
         {
-            link.told.unsaved = true;
+            match store.writer.try_send(contacts.allowed.clone()) {
+                Err(TrySendError::Full(_)) => link.told.unsaved = true,
+                Ok(()) | Err(TrySendError::Disconnected(_)) => {
+                    link.told.saved.clone_from(&contacts.allowed);
+                }
+            }
         }
     }
 }

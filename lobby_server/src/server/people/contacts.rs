@@ -239,6 +239,8 @@ impl Contacts {
     /// A player has logged in anew: it sends its list again, and has been told nothing.
     pub(super) fn logged_in(&mut self, player: PlayerId) {
         if let Some(entry) = self.entries.get_mut(&player) {
+            // The new session says it anew, unless it is as it is without a word.
+            entry.status = Status::default();
             entry.coming = None;
             entry.shown.clear();
             entry.news.clear();
