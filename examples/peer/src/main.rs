@@ -15,6 +15,7 @@ mod paths;
 mod people;
 mod play;
 mod rooms;
+mod seats;
 mod session;
 mod stock;
 
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         .insert_resource(output)
         .insert_resource(Session::new(goal, (game.cloned(), manual), deadline, stop))
         .init_resource::<Scores>()
+        .insert_resource(seats::SeatFlags::of(&cli.command))
         .add_systems(
             Update,
             (
@@ -95,7 +97,7 @@ fn main() -> ExitCode {
                 )
                     .chain(),
                 (paths::nat, paths::contacts, paths::connections, paths::paths).chain(),
-                (play::play, finish::finish).chain(),
+                (seats::tell, seats::take, seats::put_out, play::play, finish::finish).chain(),
             )
                 .chain(),
         );

@@ -60,6 +60,10 @@ pub enum Topic {
     Countdown(RoomId),
     /// It is about a call.
     Call(CallId),
+    /// It is about one part of the list of a room's seats.
+    Seats(RoomId, u8),
+    /// It is about the seat that is kept for the player.
+    SeatKept,
 }
 
 impl Topic {
@@ -91,7 +95,8 @@ impl Topic {
             | Self::Member(id, _)
             | Self::Property(id, _)
             | Self::Keys(id)
-            | Self::Countdown(id) => Some(id),
+            | Self::Countdown(id)
+            | Self::Seats(id, _) => Some(id),
             _ => None,
         }
     }
@@ -156,6 +161,8 @@ impl Topical for ToPlayer {
                 RoomNews::Keys { .. } => Topic::Keys(*room),
                 RoomNews::Countdown(_) | RoomNews::CountdownCancelled { .. } => Topic::Countdown(*room),
             },
+            Self::Seats { room, part, .. } => Topic::Seats(*room, *part),
+            Self::SeatKept(_) => Topic::SeatKept,
         })
     }
 }

@@ -11,13 +11,14 @@ use crate::failure::FailureReason;
 use crate::id::{CallId, JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
-    CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
+    AwaySeat, CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
     CountdownEnd, CountdownRule, ExpectedWay, Facts, Farewell, Frame, InRoom, InviteFault, InviteTerms,
     InviteToken, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, MemberChanges,
     MemberState, Method, NoRelay, PlannedMethod, PlayerInfo, Presence, Probe, ProbePurpose, PunchPlan,
-    QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role,
-    RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip,
-    SearchPermit, ServerCountdown, Status, TeamWish, TicketFault, ToPlayer, ToServer, Topology, Welcome,
+    QueueStatus, QuickMatch, QuickMatched, Rejoin, RelayGrant, Replan, Request, RequestError, Response, Role,
+    RoomBan, RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
+    RoundTrip, SearchPermit, SeatKept, SeatTerms, ServerCountdown, Status, TeamWish, TicketFault, ToPlayer,
+    ToServer, Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -98,6 +99,9 @@ fn options() -> RoomOptions {
         locked: true,
         teams: vec![2, 3],
         properties: Default::default(),
+        keep_seat: Duration::from_secs(300),
+        spectators: 5,
+        seat: true,
     }
 }
 
@@ -116,7 +120,12 @@ fn room() -> RoomInfo {
         topology: Topology::Star,
         locked: true,
         teams: vec![2, 3],
+        seats: seats(),
     }
+}
+
+fn seats() -> SeatTerms {
+    SeatTerms { keep_seat_s: 300, spectators: 5, seat: false }
 }
 
 fn terms() -> RoomTerms {
@@ -127,6 +136,7 @@ fn terms() -> RoomTerms {
         migrate: false,
         topology: Topology::Star,
         password: true,
+        seats: seats(),
     }
 }
 
@@ -143,7 +153,7 @@ fn ticket() -> RoomTicket {
 }
 
 fn note() -> KickNote {
-    KickNote { player: id(8), until_s: u64::MAX, seal: CODE }
+    KickNote { player: id(8), until_s: u64::MAX, seal: CODE, serial: 2, lifted: false }
 }
 
 fn grant() -> RelayGrant {
@@ -171,6 +181,7 @@ fn plan() -> PunchPlan {
         mesh: false,
         peer_rtt: Some(RoundTrip { ms: 48, spread_ms: 300 }),
         peer_key: [0x55; 32],
+        spectator: true,
     }
 }
 
@@ -319,7 +330,7 @@ fn requests(all: &mut Samples) {
     put(Request::JoinRoom { target, password: Some("sesame".into()) });
     put(Request::LeaveRoom);
     put(Request::ListRooms { query: query() });
-    put(Request::Kick { player: id(8), reason: "rude".into(), rejoin: false });
+    put(Request::Kick { player: id(8), reason: "rude".into(), rejoin: Rejoin::After { seconds: 300 } });
     put(Request::SetMetadata(metadata()));
     put(Request::TakeUpRoom { ticket: ticket(), code: "K7PX2M".into(), options: options() });
     put(Request::QuickMatch(quick_match()));
@@ -338,6 +349,11 @@ fn requests(all: &mut Samples) {
     }
     put(Request::WatchRooms { watch: 3, query: query(), pause_ms: 500 });
     put(Request::StopWatching);
+    let target = RoomTarget::Name("den".into());
+    put(Request::Spectate { target, password: None, resume: true });
+    put(Request::TakeSeat);
+    put(Request::ListBans { after: Some(id(8)) });
+    put(Request::LiftBan { player: id(8) });
 }
 
 fn to_player(all: &mut Samples) {
@@ -376,6 +392,9 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::Contacts(vec![contact()]));
     put(ToPlayer::Call(CallNews::Ringing { call: CALL }));
     put(ToPlayer::Rooms(news(vec![summary()])));
+    let (away, spectators) = (vec![AwaySeat { player: id(8), kept_s: 300 }], vec![player()]);
+    put(ToPlayer::Seats { room: ROOM, revision: 300, part: 0, parts: 1, away, spectators });
+    put(ToPlayer::SeatKept(seat_kept()));
 }
 
 fn answers(all: &mut Samples) {
@@ -384,6 +403,7 @@ fn answers(all: &mut Samples) {
     all.put(Response::Rooms { rooms: vec![summary()], next: Some(cursor()) });
     all.put(Response::Time { now_ms: 1 << 40 });
     all.put(Response::Invite(invite()));
+    all.put(Response::Bans { bans: vec![ban()], more: true });
     use RequestError as E;
     for error in [
         E::NoSuchRoom,
@@ -420,6 +440,9 @@ fn answers(all: &mut Samples) {
         E::InviteOver { why: InviteFault::Used },
         E::TooManyInvites { most: 64 },
         E::SeveralRooms,
+        E::Banned { reason: "rude".into(), for_s: Some(300) },
+        E::SpectatorsFull { limit: 5 },
+        E::NoSeat,
     ] {
         all.put(error);
     }
@@ -488,6 +511,9 @@ fn summary() -> RoomSummary {
         capacity: 4,
         password: true,
         metadata: metadata(),
+        spectators: 3,
+        spectator_limit: 5,
+        dedicated: true,
         locked: true,
         region: "eu".into(),
         protocol: 7,
@@ -546,6 +572,14 @@ fn members(all: &mut Samples) {
     }
 }
 
+fn ban() -> RoomBan {
+    RoomBan { player: id(8), name: "Zoë".into(), reason: "rude".into(), left_s: Some(300) }
+}
+
+fn seat_kept() -> SeatKept {
+    SeatKept { name: "den".into(), code: "K7PX2M".into(), hosting: true, kept_s: 300 }
+}
+
 fn rooms(all: &mut Samples) {
     all.put(player());
     all.put(options());
@@ -555,6 +589,13 @@ fn rooms(all: &mut Samples) {
     all.put(ticket());
     all.put(note());
     all.put(terms());
+    all.put(seats());
+    for rejoin in [Rejoin::Now, Rejoin::After { seconds: 300 }, Rejoin::Never] {
+        all.put(rejoin);
+    }
+    all.put(ban());
+    all.put(AwaySeat { player: id(8), kept_s: 300 });
+    all.put(seat_kept());
     all.put(summary());
     listing::all(all, summary());
     use RoomEnd as R;
