@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use traversal_core::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use traversal_core::wire::codec;
 use traversal_core::wire::message::{
-    PlayerInfo, QuickMatch, RelayGrant, RoomInfo, RoomOptions, RoomTarget, RoomTicket, Topology,
+    PlayerInfo, QuickMatch, Rejoin, RelayGrant, RoomInfo, RoomOptions, RoomTarget, RoomTicket, Topology,
 };
 use traversal_core::wire::port_report::PortReport;
 use traversal_core::{Command, Secret};
@@ -111,6 +111,7 @@ fn room(u: &mut Unstructured<'_>, known: &Known) -> Result<RoomInfo> {
             topology: topology(u)?,
             locked: bool::arbitrary(u)?,
             teams: if u.ratio(1, 4)? { vec![u8::arbitrary(u)?, 2] } else { Vec::new() },
+            seats: any(u)?.unwrap_or_default(),
         })
     })?;
     if u.ratio(1, 4)? {
@@ -141,7 +142,19 @@ fn options(u: &mut Unstructured<'_>) -> Result<RoomOptions> {
         locked: u.ratio(1, 8)?,
         teams: if u.ratio(1, 4)? { vec![u8::arbitrary(u)?, 2] } else { Vec::new() },
         properties: Default::default(),
+        keep_seat: std::time::Duration::from_secs(u64::from(*u.choose(&[60u16, 0, 600, 601])?)),
+        spectators: *u.choose(&[0, 1, 4, u16::MAX])?,
+        seat: !u.ratio(1, 4)?,
     })
+}
+
+fn rejoin(u: &mut Unstructured<'_>) -> Result<Rejoin> {
+    Ok(*u.choose(&[
+        Rejoin::Now,
+        Rejoin::After { seconds: 1 },
+        Rejoin::After { seconds: 0 },
+        Rejoin::Never,
+    ])?)
 }
 
 fn quick_match(u: &mut Unstructured<'_>) -> Result<QuickMatch> {
@@ -193,7 +206,7 @@ pub(crate) fn usual_addresses() -> Vec<SocketAddr> {
 
 /// Returns what the game may want of the server.
 pub(crate) fn command_options(u: &mut Unstructured<'_>, known: &Known, player: PlayerId) -> Result<Command> {
-    Ok(match u.int_in_range(0..=8)? {
+    Ok(match u.int_in_range(0..=12)? {
         0 => Command::HostRoom(options(u)?),
         1 => {
             let wait = std::time::Duration::from_millis(*u.choose(&[0, 400, 4_000])?);
@@ -202,9 +215,17 @@ pub(crate) fn command_options(u: &mut Unstructured<'_>, known: &Known, player: P
         2 => Command::LeaveRoom,
         3 => Command::ListRooms(Default::default()),
         4 => Command::AnswerJoin { join: join(u, known)?, allow: bool::arbitrary(u)?, reason: text(u)? },
-        5 => Command::Kick { player, reason: text(u)?, rejoin: bool::arbitrary(u)? },
+        5 => Command::Kick { player, reason: text(u)?, rejoin: rejoin(u)? },
         6 => Command::SetMetadata([(text(u)?, text(u)?)].into()),
         7 => Command::QuickMatch(quick_match(u)?),
-        _ => Command::CancelQuickMatch,
+        8 => Command::CancelQuickMatch,
+        9 => Command::Spectate {
+            target: RoomTarget::Name(text(u)?),
+            password: None,
+            wait: std::time::Duration::ZERO,
+        },
+        10 => Command::TakeSeat,
+        11 => Command::ListBans,
+        _ => Command::LiftBan { player },
     })
 }

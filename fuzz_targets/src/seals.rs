@@ -7,7 +7,7 @@ use lobby_server::Server;
 use lobby_server::fuzzing::ticket_seal;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::codec;
-use traversal_core::wire::message::{RoomTerms, RoomTicket, Topology};
+use traversal_core::wire::message::{RoomTerms, RoomTicket, SeatTerms, Topology};
 use traversal_core::wire::port_report::{PortReport, ReportKey};
 
 use crate::servers::{at, generous};
@@ -44,6 +44,11 @@ fn ticket(u: &mut Unstructured<'_>) -> Result<Sealed> {
             migrate: bool::arbitrary(u)?,
             topology: if bool::arbitrary(u)? { Topology::Star } else { Topology::Mesh },
             password: bool::arbitrary(u)?,
+            seats: SeatTerms {
+                keep_seat_s: u16::arbitrary(u)?,
+                spectators: u16::arbitrary(u)?,
+                seat: bool::arbitrary(u)?,
+            },
         },
     };
     Ok((text(u)?, text(u)?, text(u)?, ticket, PlayerId(Arbitrary::arbitrary(u)?)))

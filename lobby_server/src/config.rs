@@ -35,9 +35,9 @@ pub struct ServerConfig {
     /// A session is over after this silence (default 35 s). Players keep alive every 15 s, so two keepalives may be
     /// lost.
     pub session_timeout: Duration,
-    /// A member of a room keeps its place there for so long while nothing is heard of it: a session of one who is
-    /// with others is over after this silence, if it is longer than `session_timeout`. Players wait as long for each
-    /// other (`AgentConfig::away_timeout`).
+    /// A member of a room of whom nothing is heard keeps its seat for so long at the most (default 600 s); the room's own
+    /// `RoomOptions::keep_seat` (default 60 s) says for how long it wants that. Players wait for each other for 60 s by
+    /// themselves (`AgentConfig::away_timeout`).
     pub keep_seat: Duration,
     /// There are so many sessions at the most (default 20,000). Each takes about 1 kB.
     pub max_sessions: usize,
@@ -120,7 +120,7 @@ impl Default for ServerConfig {
             region: String::new(),
             games: Vec::new(),
             session_timeout: Duration::from_secs(35),
-            keep_seat: Duration::from_secs(60),
+            keep_seat: Duration::from_secs(600),
             max_sessions: 20_000,
             max_sessions_per_address: 256,
             max_rooms: 10_000,

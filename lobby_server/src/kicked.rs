@@ -4,20 +4,38 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use traversal_core::id::PlayerId;
+use traversal_core::wire::message::MAX_OUT;
 
-/// Somebody stays out for so long; tickets do not live longer.
+/// Tickets live so long, and so does a kick of which a server without a calendar does not know the end.
 pub(crate) const OUT: Duration = Duration::from_secs(24 * 3600);
+/// Who is put out for good stays out for so long.
+pub(crate) const FOR_GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
 /// So many players are remembered; over that the one who was put out first is forgotten.
 const MAX: usize = 256;
 
 /// This says until when a player stays out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Kick {
     /// The player stays out until then by the server's own clock.
     pub(crate) until: Instant,
     /// The same in seconds since 1970 is for notes that outlive the server; it is the greatest number where the server
     /// does not know the time.
     pub(crate) until_s: u64,
+    /// Of two kicks of one player the one with the greater number counts.
+    pub(crate) serial: u32,
+    /// The host has lifted it.
+    pub(crate) lifted: bool,
+    /// The player had this name, and the host gave this reason; a server that was restarted knows neither.
+    pub(crate) words: (String, String),
+}
+
+impl Kick {
+    /// Returns after how many seconds the player may come back; `None`: it is put out for good.
+    pub(crate) fn left_s(&self, now: Instant) -> Option<u32> {
+        let left = self.until.saturating_duration_since(now);
+        let for_good = left > MAX_OUT;
+        (!for_good).then(|| u32::try_from(left.as_secs() + 1).unwrap_or(u32::MAX))
+    }
 }
 
 /// These players are out, each until some time.
@@ -35,14 +53,30 @@ impl Kicked {
         self.0.insert(player, kick);
     }
 
-    pub(crate) fn has(&self, now: Instant, player: PlayerId) -> bool {
-        self.0.get(&player).is_some_and(|kick| now < kick.until)
+    /// Returns the kick that keeps a player out now, if there is one.
+    pub(crate) fn of(&self, now: Instant, player: PlayerId) -> Option<&Kick> {
+        self.0.get(&player).filter(|kick| now < kick.until && !kick.lifted)
     }
 
-    /// Returns who is out, and until when in seconds since 1970.
-    pub(crate) fn all(&self, now: Instant) -> Vec<(PlayerId, u64)> {
-        let out = self.0.iter().filter(|(_, kick)| now < kick.until);
-        out.map(|(player, kick)| (*player, kick.until_s)).collect()
+    /// Returns the number of what is known last of a player, and whether that is lifted.
+    pub(crate) fn serial(&self, player: PlayerId) -> Option<(u32, bool)> {
+        self.0.get(&player).map(|kick| (kick.serial, kick.lifted))
+    }
+
+    /// Returns who is out, after this player, in the order of their ids.
+    pub(crate) fn list(
+        &self,
+        now: Instant,
+        after: Option<PlayerId>,
+    ) -> impl Iterator<Item = (PlayerId, &Kick)> {
+        let all = self.0.iter().filter(move |(player, _)| after.is_none_or(|after| **player > after));
+        all.filter(move |(_, kick)| now < kick.until && !kick.lifted).map(|(player, kick)| (*player, kick))
+    }
+
+    /// Returns all that is known, of those who may come back again, too.
+    pub(crate) fn all(&self, now: Instant) -> Vec<(PlayerId, Kick)> {
+        let known = self.0.iter().filter(|(_, kick)| now < kick.until);
+        known.map(|(player, kick)| (*player, kick.clone())).collect()
     }
 }
 
@@ -58,14 +92,21 @@ mod tests {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&n.to_le_bytes());
             let now = now + Duration::from_secs(n.into());
-            kicked.insert(now, PlayerId(id), Kick { until: now + OUT, until_s: n.into() });
+            let kick = Kick {
+                until: now + OUT,
+                until_s: n.into(),
+                serial: n,
+                lifted: false,
+                words: Default::default(),
+            };
+            kicked.insert(now, PlayerId(id), kick);
         }
         assert_eq!(kicked.0.len(), MAX);
         let mut last = [0; 16];
         last[..4].copy_from_slice(&999u32.to_le_bytes());
-        assert!(kicked.has(now + Duration::from_secs(999), PlayerId(last)));
-        assert!(!kicked.has(now, PlayerId([0; 16])), "forgotten");
+        assert!(kicked.of(now + Duration::from_secs(999), PlayerId(last)).is_some());
+        assert!(kicked.of(now, PlayerId([0; 16])).is_none(), "forgotten");
         let over = now + Duration::from_secs(999) + OUT;
-        assert!(!kicked.has(over, PlayerId(last)) && kicked.all(over).is_empty());
+        assert!(kicked.of(over, PlayerId(last)).is_none() && kicked.all(over).is_empty());
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Pairing {
     pub(crate) epoch: u32,
     /// The two are members of a mesh, neither of them the host.
     pub(crate) mesh: bool,
+    /// The one who joins only watches.
+    pub(crate) spectator: bool,
 }
 
 /// The operator sets this about matches.
@@ -228,6 +230,7 @@ pub(crate) fn plans(
         no_relay: relay.err(),
         epoch: pairing.epoch,
         mesh: pairing.mesh,
+        spectator: pairing.spectator,
         peer_rtt: RoundTrip::of(peer.timing),
         peer_key: peer.key,
     };

@@ -10,7 +10,8 @@ use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
-    MEMBERS_PER_PART, PlayerInfo, RoomInfo, RoomOptions, RoomSummary, RoomTerms, ToPlayer,
+    AwaySeat, MEMBERS_PER_PART, PlayerInfo, RoomInfo, RoomOptions, RoomSummary, RoomTerms, SeatTerms,
+    ToPlayer,
 };
 use traversal_core::wire::secret::same;
 
@@ -71,6 +72,10 @@ pub(crate) struct Room {
     pub(crate) setup: Setup,
     /// These players are in the room; the host is the first one.
     pub(crate) members: Vec<PlayerInfo>,
+    /// These players watch.
+    pub(crate) spectators: Vec<PlayerInfo>,
+    /// Somebody was away or watched: all are told of the seats from now on.
+    pub(crate) seat_news: bool,
     /// The list of members has changed so often.
     pub(crate) revision: u32,
     /// This is the bucket that limits how often the members are told who is inside, see [`ROOM_NEWS`].
@@ -116,6 +121,9 @@ impl Room {
         Self {
             setup: Setup { options, ..setup },
             members,
+            spectators: Vec::new(),
+            // Members may know of somebody who was away before the restart.
+            seat_news: origin != Origin::New,
             revision: 0,
             news: Bucket::full(ROOM_NEWS, now),
             opened_from: from,
@@ -165,7 +173,34 @@ impl Room {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.members.len() >= usize::from(self.setup.options.capacity)
+        self.players() >= usize::from(self.setup.options.capacity)
+    }
+
+    /// Counts the members that have a seat.
+    pub(crate) fn players(&self) -> usize {
+        self.members.len() - usize::from(!self.setup.options.seat).min(self.members.len())
+    }
+
+    /// Returns whether this player watches.
+    pub(crate) fn is_watched_by(&self, player: PlayerId) -> bool {
+        self.spectators.iter().any(|spectator| spectator.id == player)
+    }
+
+    /// Gives all who are inside: the members, the host first, and who watches.
+    pub(crate) fn inside(&self) -> impl Iterator<Item = PlayerId> + '_ {
+        self.members.iter().chain(&self.spectators).map(|player| player.id)
+    }
+
+    /// Returns the name of somebody who is inside.
+    pub(crate) fn name_of(&self, player: PlayerId) -> Option<String> {
+        let inside = self.members.iter().chain(&self.spectators);
+        inside.filter(|other| other.id == player).map(|other| other.name.clone()).next()
+    }
+
+    /// Takes a player off the list that it is on.
+    pub(crate) fn remove(&mut self, player: PlayerId) {
+        self.members.retain(|member| member.id != player);
+        self.spectators.retain(|spectator| spectator.id != player);
     }
 
     pub(crate) fn info(&self) -> RoomInfo {
@@ -183,6 +218,7 @@ impl Room {
             topology: self.setup.options.topology,
             locked: self.setup.options.locked,
             teams: self.setup.options.teams.clone(),
+            seats: SeatTerms::of(&self.setup.options),
         }
     }
 
@@ -195,6 +231,7 @@ impl Room {
             migrate: self.setup.options.migrate,
             topology: self.setup.options.topology,
             password: self.setup.password.is_some(),
+            seats: SeatTerms::of(&self.setup.options),
         }
     }
 
@@ -208,30 +245,48 @@ impl Room {
             name: self.setup.options.name.clone(),
             code: self.setup.code.clone(),
             host_name: self.members.first().map(|host| host.name.clone()).unwrap_or_default(),
-            members: self.members.len() as u16,
+            members: self.players() as u16,
             capacity: self.setup.options.capacity,
             password: self.setup.password.is_some(),
             metadata: self.setup.options.metadata.clone(),
             locked: self.setup.options.locked,
             protocol: self.setup.game_protocol,
+            spectators: self.spectators.len() as u16,
+            spectator_limit: self.setup.options.spectators,
+            dedicated: !self.setup.options.seat,
             ..RoomSummary::default()
         }
     }
 
-    /// Returns the parts of a snapshot of the members.
-    pub(crate) fn snapshot(&self) -> Vec<ToPlayer> {
+    /// Returns the parts of a snapshot of the members, and of the seats where there is anything to say of them.
+    pub(crate) fn snapshot(&self, away: &[AwaySeat]) -> Vec<ToPlayer> {
         let parts = self.members.chunks(MEMBERS_PER_PART);
         let count = parts.len() as u8;
-        parts
-            .enumerate()
-            .map(|(part, members)| ToPlayer::Members {
-                room: self.setup.id,
-                revision: self.revision,
-                part: part as u8,
-                parts: count,
-                members: members.to_vec(),
-            })
-            .collect()
+        let members = parts.enumerate().map(|(part, members)| ToPlayer::Members {
+            room: self.setup.id,
+            revision: self.revision,
+            part: part as u8,
+            parts: count,
+            members: members.to_vec(),
+        });
+        members.chain(self.seats(away).into_iter().flatten()).collect()
+    }
+
+    fn seats(&self, away: &[AwaySeat]) -> Option<Vec<ToPlayer>> {
+        if !self.seat_news {
+            return None;
+        }
+        let longest = away.len().max(self.spectators.len());
+        let parts = longest.div_ceil(MEMBERS_PER_PART).max(1);
+        let part = |part: usize| ToPlayer::Seats {
+            room: self.setup.id,
+            revision: self.revision,
+            part: part as u8,
+            parts: parts as u8,
+            away: away.chunks(MEMBERS_PER_PART).nth(part).unwrap_or_default().to_vec(),
+            spectators: self.spectators.chunks(MEMBERS_PER_PART).nth(part).unwrap_or_default().to_vec(),
+        };
+        Some((0..parts).map(part).collect())
     }
 
     /// Returns whether this password opens the room.

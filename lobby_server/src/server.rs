@@ -464,7 +464,7 @@ impl Server {
 
     fn flush(&mut self, id: SessionId) {
         let (rooms, others) = self.split();
-        let silence = rooms.silence(&others, id);
+        let silence = rooms.look_after(&others, id);
         self.roster.set_session_timer(&mut self.cx, id, silence);
         self.roster.hand_over_datagrams(&mut self.cx, id);
     }

@@ -124,7 +124,7 @@ fn events(story: &mut Vec<Line>, who: &'static str, side: &Side) {
         let text = match event {
             Event::Lobby(LobbyState::Online { public, .. }) => format!("logged in; seen at {public}"),
             Event::Nat(profile) => format!("knows its NAT: {}", profile.kind()),
-            Event::RoomEntered { room, hosting: true } => format!("opened room {}", room.name),
+            Event::RoomEntered { room, hosting: true, .. } => format!("opened room {}", room.name),
             Event::RoomEntered { room, .. } => format!("is in room {}", room.name),
             Event::Plan { role, methods, .. } => {
                 let methods: Vec<_> = methods.iter().map(|method| method.name()).collect();

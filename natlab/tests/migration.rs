@@ -363,7 +363,14 @@ fn a_host_that_the_server_and_one_of_two_members_do_not_hear_stays_host_of_the_o
 fn a_kick_outlives_a_restart_of_the_server() {
     let mut party = playing(33, &["portrestricted", "portrestricted", "restricted"]);
     let player = id(&party, 2);
-    party.command(0, Command::Kick { player, reason: "cheats".into(), rejoin: false });
+    party.command(
+        0,
+        Command::Kick {
+            player,
+            reason: "cheats".into(),
+            rejoin: traversal_core::wire::message::Rejoin::Never,
+        },
+    );
     run(&mut party, 2);
     assert!(matches!(&room_ends(&party, 2)[..], [Some(RoomEnd::Kicked { .. })]), "{}", tell(&party));
     party.restart_server(97);
@@ -372,7 +379,7 @@ fn a_kick_outlives_a_restart_of_the_server() {
     run(&mut party, 5);
     let refused = party.player(2).events.iter().any(|(_, event)| {
         let Event::RequestFailed { error, .. } = event else { return false };
-        matches!(error, RequestFailure::Server(RequestError::Refused { .. }))
+        matches!(error, RequestFailure::Server(RequestError::Banned { .. }))
     });
     assert!(refused, "{}", tell(&party));
     assert!(party.player(0).paths.len() == 1 && party.player(1).disconnects == 0);

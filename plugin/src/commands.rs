@@ -4,11 +4,11 @@ use bevy_ecs::message::Message;
 use bevy_ecs::system::Commands;
 use bevy_ecs::world::World;
 use traversal_core::id::PlayerId;
-use traversal_core::wire::message::RoomOptions;
+use traversal_core::wire::message::{Rejoin, RoomOptions};
 
 use crate::messages::requests::{
     AnswerMatch, CancelQuickMatch, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer, LeaveRoom,
-    QuickMatch,
+    QuickMatch, TakeSeat,
 };
 use crate::messages::room::{HandOver, SetProperties, SetReady};
 
@@ -64,9 +64,19 @@ pub trait TraversalCommands {
         self.request(LeaveRoom);
     }
 
-    /// Puts a member out, as the room's host ([`KickPeer`]).
+    /// Watches the room of this name ([`JoinRoom::spectate`]).
+    fn spectate(&mut self, name: impl Into<String>) {
+        self.request(JoinRoom { spectate: true, ..JoinRoom::name(name) });
+    }
+
+    /// Takes the seat that was kept for this player ([`TakeSeat`]).
+    fn take_seat(&mut self) {
+        self.request(TakeSeat);
+    }
+
+    /// Puts a member out for good, as the room's host ([`KickPeer`]).
     fn kick_player(&mut self, player: PlayerId, reason: impl Into<String>) {
-        self.request(KickPeer { player, reason: reason.into(), rejoin: false });
+        self.request(KickPeer { player, reason: reason.into(), rejoin: Rejoin::Never });
     }
 
     /// Says that this player is ready, or is not any more ([`SetReady`]).

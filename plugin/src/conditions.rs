@@ -25,6 +25,11 @@ pub fn joined(room: Res<CurrentRoom>) -> bool {
     room.info.is_some() && !room.hosting
 }
 
+/// Run condition: this player only watches a room. What its game sends is dropped, but for renet's acknowledgements.
+pub fn spectating(room: Res<CurrentRoom>) -> bool {
+    room.info.is_some() && room.spectating
+}
+
 /// Run condition: at least one other player is connected.
 pub fn peer_connected(peers: Res<Peers>) -> bool {
     !peers.is_empty()

@@ -16,6 +16,7 @@ use traversal_core::RelayPolicy;
 use traversal_core::classify::LifetimeSearch;
 use traversal_core::{AgentConfig, MappingProtocol};
 
+use crate::datagrams::GAME;
 use crate::interfaces::Interfaces;
 use crate::people::ContactsFile;
 use crate::resolve::{Resolve, SystemResolver};
@@ -188,6 +189,11 @@ impl TraversalConfig {
             name: self.name.clone(),
             token: self.token.clone().into(),
             server_keys: self.server_keys.iter().map(|key| key.0).collect(),
+            // renet sends nothing reliable to whom it hears no acknowledgements from; its guard lets nothing else through.
+            spectator_channel: match self.transport {
+                Transport::Sealed => Some(GAME),
+                Transport::Manual => self.agent.spectator_channel,
+            },
             ..self.agent.clone()
         }
     }

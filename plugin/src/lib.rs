@@ -132,7 +132,9 @@ use bevy_state::condition::state_changed;
 
 pub use bevy_renet;
 pub use commands::TraversalCommands;
-pub use conditions::{client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready};
+pub use conditions::{
+    client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready, spectating,
+};
 pub use config::{
     IdentitySource, KeptProfiles, KnownServers, LONGEST_LIFETIME_SEARCH, RenetConfig, ServerKey,
     ServerKeyError, Transport, TraversalConfig,
@@ -154,14 +156,16 @@ pub use lan::{
 pub use link::TraversalLink;
 pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, RevokeInvites};
 pub use messages::outcomes::{
-    Announcement, HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MatchFound, MembersChanged,
-    NatChanged, PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
-    PortMappingChanged, QueueChanged, QuickTeams, RequestFailed, RoomChanged, RoomJoined, RoomLeft,
-    RoomListChanged, RoomsListed, SizeChanged, TraversalFailed, WrongPasswords,
+    Announcement, BanLifted, BansListed, HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MatchFound,
+    MembersChanged, NatChanged, PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected,
+    PeerPlanned, PeerRelayed, PlayerAway, PlayerBack, PortMappingChanged, QueueChanged, QuickTeams,
+    RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomListChanged, RoomsListed, SeatKept, SizeChanged,
+    SpectatorsChanged, TraversalFailed, WrongPasswords,
 };
 pub use messages::requests::{
     AllowPeer, AnswerMatch, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom,
-    KickPeer, LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata, StopWatchingRooms, WatchRooms,
+    KickPeer, LeaveRoom, LiftBan, ListBans, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata,
+    StopWatchingRooms, TakeSeat, WatchRooms,
 };
 pub use messages::room::{
     AllReadyChanged, CancelCountdown, CountdownCancelled, CountdownOver, CountdownStarted, HandOver,
@@ -174,14 +178,16 @@ pub use people::{
 };
 pub use players::{
     ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, PlayerProperties,
-    RemotePlayer, Room, RoomMembers,
+    RemotePlayer, Room, RoomMembers, Spectator,
 };
 pub use progress::{Progress, ProgressState, Step, StepKind};
 pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
 pub use room_list::RoomList;
 #[cfg(feature = "states")]
 pub use room_state::RoomState;
-pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
+pub use state::{
+    CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, RoomSeats, TraversalStats,
+};
 pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
@@ -193,7 +199,8 @@ pub use traversal_core::nat::{
 pub use traversal_core::wire::message::{
     CallAnswer, CallEnd, InviteFault, InviteTerms, LoginRefusal, MAX_CONTACTS, MAX_INVITE_MINUTES,
     MESH_CAPACITY, MatchEnd, Method, NoRelay, NumberRule, PlayerInfo, Presence, QueueStatus, QuickRules,
-    RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Status, TextRule, Topology,
+    Rejoin, RequestError, Role, RoomBan, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Status,
+    TextRule, Topology,
 };
 pub use traversal_core::wire::message::{
     Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES,
@@ -232,6 +239,10 @@ struct AwayDoctests;
 struct ContactsDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/seats.md")]
+struct SeatsDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/coming-from.md")]
 struct ComingFromDoctests;
 
@@ -263,11 +274,12 @@ pub mod prelude {
         AnswerMatch, CancelQuickMatch, ConnectLobby, ConnectedBy, CurrentRoom, Datagrams, HostMigrated,
         HostRoom, IsAway, IsHost, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink,
         LobbyState, MatchFound, MemberOf, Members, NumberRule, PeerAway, PeerBack, PeerConnected,
-        PeerDisconnected, Peers, PlayerConnected, PlayerDisconnected, PlayerId, PlayerProperties,
-        PlayerPropertiesChanged, QueueChanged, QuickMatch, QuickTeams, RemotePlayer, RequestFailed, Room,
-        RoomJoined, RoomLeft, RoomMembers, RoomOptions, RoomShared, RoomTarget, SetProperties, SetReady,
-        Topology, TraversalCommands, TraversalConfig, TraversalFailed, TraversalPlugin, TraversalSystems,
-        Trouble, client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready,
+        PeerDisconnected, Peers, PlayerAway, PlayerBack, PlayerConnected, PlayerDisconnected, PlayerId,
+        PlayerProperties, PlayerPropertiesChanged, QueueChanged, QuickMatch, QuickTeams, Rejoin,
+        RemotePlayer, RequestFailed, Room, RoomJoined, RoomLeft, RoomMembers, RoomOptions, RoomSeats,
+        RoomShared, RoomTarget, SeatKept, SetProperties, SetReady, Spectator, TakeSeat, Topology,
+        TraversalCommands, TraversalConfig, TraversalFailed, TraversalPlugin, TraversalSystems, Trouble,
+        client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready, spectating,
     };
 }
 
@@ -310,6 +322,7 @@ impl Plugin for TraversalPlugin {
             .insert_resource(stats)
             .init_resource::<CurrentRoom>()
             .init_resource::<Members>()
+            .init_resource::<RoomSeats>()
             .init_resource::<Peers>()
             .init_resource::<NatStatus>()
             .insert_resource(Datagrams::new(&self.config))
@@ -406,6 +419,7 @@ fn reflect(app: &mut App) {
         .register_type::<ConnectedBy>()
         .register_type::<IsAway>()
         .register_type::<PlayerProperties>()
+        .register_type::<Spectator>()
         .register_type::<Rtt>()
         .register_type::<Jitter>()
         .register_type::<Loss>()

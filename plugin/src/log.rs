@@ -113,7 +113,7 @@ pub(crate) fn tell(
     for m::PortMappingChanged(state) in news.port_mapping.read() {
         bevy_log::debug!("the router's port: {state:?}");
     }
-    for m::RoomJoined { room, hosting } in news.room_joined.read() {
+    for m::RoomJoined { room, hosting, .. } in news.room_joined.read() {
         let part = if *hosting { "hosting" } else { "joined" };
         log.info(format_args!("{part} the room \"{}\" (code {})", room.name, room.code));
     }

@@ -20,7 +20,7 @@ use traversal_core::{DisconnectReason, PathInfo};
 use crate::commands::TraversalCommands;
 use crate::messages::outcomes::{PeerConnected, PeerDisconnected};
 use crate::messages::room::RoomShared;
-use crate::state::{CurrentRoom, LobbyLink, Members, Peer, Peers};
+use crate::state::{CurrentRoom, LobbyLink, Members, Peer, Peers, RoomSeats};
 
 /// Component: this is the room that this player is in; there is at most one. Despawning its entity leaves the room.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,8 @@ pub struct ConnectedBy {
     pub path: PathInfo,
 }
 
-/// Component: nothing is heard of this connected player at present ([`PeerAway`](crate::PeerAway)).
+/// Component: nothing is heard of this player at present: by this player, where the two are connected
+/// ([`PeerAway`](crate::PeerAway)), or by the lobby server ([`PlayerAway`](crate::PlayerAway)).
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct IsAway;
@@ -78,6 +79,11 @@ pub struct IsAway;
 #[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
 pub struct PlayerProperties(pub MemberState);
+
+/// Component: this other player only watches the room.
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
+pub struct Spectator;
 
 /// Event at a player's entity: it is connected from now on ([`PeerConnected`], for observers).
 #[derive(EntityEvent, Clone, Debug, PartialEq)]
@@ -118,13 +124,15 @@ type ShownNow<'a> = (
     Option<&'a IsHost>,
     Option<&'a IsAway>,
     Option<&'a PlayerProperties>,
+    Option<&'a Spectator>,
 );
 
 /// Makes the entities follow the resources and messages. Runs in frames in which one of them has changed.
 pub(crate) fn follow(
     mut commands: Commands,
     mut entities: ResMut<Entities>,
-    (room, members, peers, lobby): (Res<CurrentRoom>, Res<Members>, Res<Peers>, Res<LobbyLink>),
+    (room, members, seats): (Res<CurrentRoom>, Res<Members>, Res<RoomSeats>),
+    (peers, lobby): (Res<Peers>, Res<LobbyLink>),
     shared: Res<RoomShared>,
     mut connected: MessageReader<PeerConnected>,
     mut disconnected: MessageReader<PeerDisconnected>,
@@ -154,6 +162,7 @@ pub(crate) fn follow(
     let present: BTreeMap<PlayerId, &PlayerInfo> = members
         .0
         .iter()
+        .chain(&seats.spectators)
         .chain(peers.iter().map(|peer| &peer.info))
         .filter(|player| Some(player.id) != entities.own)
         .map(|player| (player.id, player))
@@ -171,7 +180,14 @@ pub(crate) fn follow(
         });
         let shown = known.get(entity).ok();
         show_said(&mut commands.entity(entity), shown, shared.member(id));
-        show(&mut commands.entity(entity), shown, info.host == id, peers.peer(id));
+        let peer = peers.peer(id);
+        let stands = Stands {
+            hosts: info.host == id,
+            watches: seats.spectators.iter().any(|spectator| spectator.id == id)
+                || peer.is_some_and(|peer| peer.spectator && peer.hosting),
+            away: seats.away.contains(&id) || peer.is_some_and(|peer| peer.away),
+        };
+        show(&mut commands.entity(entity), shown, stands, peer);
     }
     for m in connected.read() {
         if let Some(entity) = entities.players.get(&m.peer.id).copied() {
@@ -210,26 +226,37 @@ fn show_said(entity: &mut EntityCommands, shown: Option<ShownNow>, said: Option<
     }
 }
 
+/// This is how a player stands.
+#[derive(Clone, Copy)]
+struct Stands {
+    hosts: bool,
+    watches: bool,
+    away: bool,
+}
+
 /// Has a player's entity show how the player stands now. `shown`: what the entity shows, unless it is new.
-fn show(entity: &mut EntityCommands, shown: Option<ShownNow>, hosts: bool, peer: Option<&Peer>) {
-    let (by, host, away) = shown.map_or((None, None, None), |(_, by, host, away, _)| (by, host, away));
-    match (hosts, host) {
-        (true, None) => _ = entity.try_insert(IsHost),
-        (false, Some(_)) => _ = entity.try_remove::<IsHost>(),
-        _ => {}
-    }
+fn show(entity: &mut EntityCommands, shown: Option<ShownNow>, stands: Stands, peer: Option<&Peer>) {
+    let (by, host, away, spectator) = shown
+        .map_or((None, None, None, None), |(_, by, host, away, _, spectator)| (by, host, away, spectator));
+    mark(entity, stands.hosts, host, IsHost);
+    mark(entity, stands.away, away, IsAway);
+    mark(entity, stands.watches, spectator, Spectator);
     let Some(peer) = peer else {
         if by.is_some() {
-            entity.try_remove::<(ConnectedBy, IsAway)>();
+            entity.try_remove::<ConnectedBy>();
         }
         return;
     };
     if by.is_none_or(|by| by.path != peer.path || by.client_id != peer.client_id) {
         entity.try_insert(ConnectedBy { client_id: peer.client_id, path: peer.path.clone() });
     }
-    match (peer.away, away) {
-        (true, None) => _ = entity.try_insert(IsAway),
-        (false, Some(_)) => _ = entity.try_remove::<IsAway>(),
+}
+
+/// Puts a mark on an entity, or takes it off, where it is not as it should be.
+fn mark<C: Component>(entity: &mut EntityCommands, wanted: bool, shown: Option<&C>, mark: C) {
+    match (wanted, shown) {
+        (true, None) => _ = entity.try_insert(mark),
+        (false, Some(_)) => _ = entity.try_remove::<C>(),
         _ => {}
     }
 }

@@ -24,7 +24,7 @@ use crate::renet_guard::{Guard, Verdict};
 pub(crate) enum Change {
     RoomEntered { hosting: bool },
     HostChanged { hosting: bool },
-    Connected { player: PlayerId, client_id: u64, hosting: bool },
+    Connected { player: PlayerId, client_id: u64, hosting: bool, spectator: bool },
     Disconnected { client_id: u64, hosting: bool, reason: DisconnectReason },
     RoomLeft,
 }
@@ -164,7 +164,7 @@ impl HandOff {
                     client.disconnect_due_to_transport();
                 }
             }
-            Change::Connected { player, client_id, hosting: true } => {
+            Change::Connected { player, client_id, hosting: true, spectator } => {
                 let Some(server) = server.get() else { return };
                 let other = self.clients.get(&client_id).map(|other| other.player);
                 if let Some(other) = other.filter(|other| *other != player) {
@@ -175,6 +175,7 @@ impl HandOff {
                 }
                 server.add_connection(client_id);
                 let guard = Guard::new(&config.client_channels_config);
+                let guard = if spectator { guard.of_spectator() } else { guard };
                 self.clients.insert(client_id, Connection { player, guard });
             }
             Change::Connected { player, hosting: false, .. } => {

@@ -54,6 +54,8 @@ pub(crate) struct Guard {
     channels: BTreeMap<u8, Channel>,
     newest: u64,
     frame: Duration,
+    /// The other side only watches: its acknowledgements pass, and none of its messages.
+    spectator: bool,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,18 @@ impl Guard {
             };
             (config.channel_id, channel)
         };
-        Self { channels: channels.iter().map(channel).collect(), newest: 0, frame: Duration::ZERO }
+        Self {
+            channels: channels.iter().map(channel).collect(),
+            newest: 0,
+            frame: Duration::ZERO,
+            spectator: false,
+        }
+    }
+
+    /// Makes it the guard of a player who only watches. renet needs the acknowledgements of such a player to send to it; what
+    /// carries a message is dropped, and not acknowledged.
+    pub(crate) fn of_spectator(self) -> Self {
+        Self { spectator: true, ..self }
     }
 
     /// Looks at a packet that came in the frame of this time.
@@ -110,6 +123,9 @@ impl Guard {
             acknowledgements(&mut packet)?;
             self.newest = self.newest.max(sequence);
             return Ok(Verdict::Pass);
+        }
+        if self.spectator {
+            return Ok(Verdict::Drop);
         }
         let id = packet.get_u8()?;
         let channel = self.channels.get_mut(&id).ok_or(Malformed)?;

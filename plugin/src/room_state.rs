@@ -83,8 +83,10 @@ pub(crate) fn follow(
     let wants_room = news.bypass_change_detection().wants_room.take();
     now.entering = wants_room.unwrap_or(now.entering);
     for failed in signs.failed.read() {
-        now.entering &=
-            !matches!(failed.request, RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch);
+        now.entering &= !matches!(
+            failed.request,
+            RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch | RequestKind::TakeSeat
+        );
     }
     if signs.joined.read().count() > 0 {
         (now.entering, now.host_lost) = (false, false);

@@ -1,6 +1,6 @@
 //! What the game may look at in any frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +49,8 @@ pub struct CurrentRoom {
     pub info: Option<RoomInfo>,
     /// It is true while this player hosts the room.
     pub hosting: bool,
+    /// It is true while this player only watches the room.
+    pub spectating: bool,
 }
 
 /// Resource: it tells how the quick match comes along that this player waits for. None: this player waits for none.
@@ -58,6 +60,15 @@ pub struct QuickMatchQueue(pub Option<QueueStatus>);
 /// Resource: these players are in the room, the host first.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<PlayerInfo>);
+
+/// Resource: this is what is known of the seats in the room, beside who has one.
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomSeats {
+    /// These members are away, and their seats are kept ([`PlayerAway`](crate::PlayerAway)).
+    pub away: BTreeSet<PlayerId>,
+    /// These players watch.
+    pub spectators: Vec<PlayerInfo>,
+}
 
 /// This is another player to whom a path stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +82,8 @@ pub struct Peer {
     /// This says whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
     /// [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
+    /// One of the two only watches: this player, or where it hosts, the other one.
+    pub spectator: bool,
     /// This is the way by which it is reached now.
     pub path: PathInfo,
     /// Nothing is heard of it at present: see [`PeerAway`](crate::PeerAway).

@@ -136,7 +136,7 @@ fn a_kicked_player_hears_why() {
     let lobby = lobby();
     let (mut host, mut guest) = pair(&lobby);
     let player = host.all::<PeerConnected>()[0].peer.id;
-    host.write(KickPeer { player, reason: "too good".into(), rejoin: false });
+    host.write(KickPeer { player, reason: "too good".into(), rejoin: bevy_traversal::Rejoin::Never });
     until([&mut host, &mut guest], "the guest is out", 5.0, |[host, guest]| {
         !guest.all::<RoomLeft>().is_empty() && host.resource::<Peers>().is_empty()
     });

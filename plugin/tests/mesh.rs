@@ -108,7 +108,7 @@ fn who_comes_late_is_connected_with_all_and_who_leaves_is_gone_for_all() {
     until([&mut a, &mut b, &mut c], "it is back", 8.0, |games| games.iter().all(|game| peers(game) == 2));
     talk([&mut a, &mut b, &mut c]);
     let player = c.resource::<LobbyLink>().player().unwrap();
-    a.write(KickPeer { player, reason: "enough".into(), rejoin: false });
+    a.write(KickPeer { player, reason: "enough".into(), rejoin: bevy_traversal::Rejoin::Never });
     until([&mut a, &mut b, &mut c], "the other one is out", 5.0, |[a, b, c]| {
         peers(a) == 1 && peers(b) == 1 && peers(c) == 0 && !c.all::<RoomLeft>().is_empty()
     });

@@ -69,6 +69,7 @@ mod matches;
 mod people;
 mod reading;
 mod rooms;
+mod seats;
 mod server;
 #[cfg(test)]
 mod wake_tests;

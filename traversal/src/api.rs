@@ -17,8 +17,8 @@ use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
 use crate::wire::message::{
-    CallAnswer, Changes, CountdownRule, InviteTerms, InviteToken, MemberChanges, QuickMatch, RoomOptions,
-    RoomQuery, RoomTarget, Status,
+    CallAnswer, Changes, CountdownRule, InviteTerms, InviteToken, MemberChanges, QuickMatch, Rejoin,
+    RoomOptions, RoomQuery, RoomTarget, Status,
 };
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
@@ -102,8 +102,8 @@ pub enum Command {
         player: PlayerId,
         /// Told to that player.
         reason: String,
-        /// It may come back: otherwise not for a day, as long as the room lives.
-        rejoin: bool,
+        /// This says when it may come back.
+        rejoin: Rejoin,
     },
     /// Host: set new metadata of the room.
     SetMetadata(std::collections::BTreeMap<String, String>),
@@ -196,6 +196,24 @@ pub enum Command {
     },
     /// The game does not want to hear of rooms any more.
     StopWatching,
+    /// The game wants to watch a room: this player has no seat in it, and only receives from its host.
+    Spectate {
+        /// This is the room to be watched.
+        target: RoomTarget,
+        /// This is the room's password, if the room wants one.
+        password: Option<Secret<String>>,
+        /// The player keeps asking for so long while there is no such room.
+        wait: Duration,
+    },
+    /// The game takes the seat that was kept for this player ([`Event::SeatKept`]).
+    TakeSeat,
+    /// Host: ask who may not come back into the room.
+    ListBans,
+    /// Host: let a player come back that was put out.
+    LiftBan {
+        /// This is the player.
+        player: PlayerId,
+    },
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

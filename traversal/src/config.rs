@@ -77,7 +77,7 @@ pub struct AgentConfig {
     /// A player who is away is waited for so long (default 60 s), counted from the last answer: then the connection
     /// is lost, on both sides. It covers a machine that sleeps for a moment, a router that starts anew, and a change
     /// of network. Where it is not longer than `path_timeout`, nobody is waited for. The server keeps a member's
-    /// place in the room as long, by its own setting `keep_seat_s`.
+    /// place in the room by the room's own setting ([`RoomOptions::keep_seat`](crate::wire::message::RoomOptions::keep_seat)).
     pub away_timeout: Duration,
     /// A host's silence over the relay is laid for so long to the lobby server, where that does not answer or has
     /// only just come back (default 20 s): until then the host is not reported as missing, and hosts on. It is the
@@ -92,6 +92,10 @@ pub struct AgentConfig {
     /// `None` it comes from the measured rate of foreign ports and the round trips of both sides; it is about 10
     /// (S4's own number) where neither is known.
     pub ports_ahead: Option<u16>,
+    /// Of what a spectator sends to its host, only this channel passes: it is for the acknowledgements that the game's
+    /// netcode needs to send to it, and whoever reads the channel has to take nothing else from a spectator. `None`, the
+    /// default: nothing passes.
+    pub spectator_channel: Option<u8>,
     /// This is what this player sends at the most, whatever a server or peer asks.
     pub caps: Caps,
 }
@@ -128,6 +132,7 @@ impl Default for AgentConfig {
             // HyperDHT's 5; LiteNetLib and RakNet have 2, frp 7 and 4.
             opener_ttl: Some(5),
             ports_ahead: None,
+            spectator_channel: None,
             caps: Caps::default(),
         }
     }

@@ -7,6 +7,7 @@ mod listing;
 mod members;
 mod queue;
 mod room;
+mod seats;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::id::{PlayerId, RequestId, RoomId};
 use crate::login::ServerLink;
 use crate::timer::due;
 use crate::wire::message::{
-    KickNote, Request, RequestError, Response, RoomInfo, RoomNews, RoomTicket, Teams, ToServer,
+    KickNote, Request, RequestError, Response, RoomBan, RoomInfo, RoomNews, RoomTicket, Teams, ToServer,
 };
 
 /// So many requests may wait for an answer; more means that the game asks every frame.
@@ -56,6 +57,9 @@ pub(crate) struct Lobby {
     early_news: Vec<(RoomId, RoomNews)>,
     /// The clock of the server that this player is logged in at.
     clock: ServerClock,
+    /// The server keeps a seat for this player, which it has not taken.
+    seat_kept: bool,
+    bans: Vec<RoomBan>,
 }
 
 #[derive(Debug)]
@@ -185,6 +189,8 @@ impl Lobby {
                     | Request::JoinInvited { .. }
                     | Request::TakeUpRoom { .. }
                     | Request::QuickMatch(_)
+                    | Request::Spectate { .. }
+                    | Request::TakeSeat
             );
             let waits = is_in_order(&pending.request) && next != Some(*id);
             if due(pending.send_at, now) && !(leaving && enters) && !waits {
@@ -217,6 +223,7 @@ impl Lobby {
     /// Begins a new session: everything unanswered is asked again, and the room or the queue taken up again.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>) -> Vec<LobbyNews> {
         let patience = Self::patience(cx);
+        self.seat_kept = false;
         for pending in self.pending.values_mut() {
             pending.send_at = Some(cx.now);
             pending.deadline = pending.deadline.max(cx.now + patience);
@@ -282,7 +289,15 @@ impl Lobby {
             (Ok(_), Some(RequestKind::RevokeInvites)) => cx.emit(Event::InvitesRevoked),
             (Ok(_), Some(RequestKind::Watch)) => self.watch_taken(cx.now),
             (Err(error), Some(RequestKind::Watch)) => self.watch_refused(cx, error),
+            (Ok(Response::Bans { bans, more }), Some(RequestKind::ListBans)) => {
+                if let Some(request) = self.take_bans(cx, bans, more) {
+                    self.push(cx, Pending { request, send_at: Some(cx.now), ..pending });
+                }
+            }
             (Ok(_), _) => {
+                if let Request::LiftBan { player } = pending.request {
+                    cx.emit(Event::BanLifted(player));
+                }
                 if let Request::Kick { player, reason, .. } = pending.request {
                     return Some(LobbyNews::Kicked { player, reason });
                 }

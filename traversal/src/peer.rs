@@ -19,7 +19,6 @@ use crate::failure::{FailureReason, Stage};
 use crate::id::MatchId;
 use crate::path::Paths;
 use crate::pulse::Pulse;
-use crate::seat::Seat;
 use crate::timer::{due, earliest};
 use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
@@ -139,7 +138,7 @@ impl Peer {
 
     /// Returns whether this is a match with a member of the room that this side hosts, and no pair of a mesh.
     pub(crate) fn is_of_own_room(&self) -> bool {
-        self.plan.seat() == Seat::Host
+        self.plan.seat().hosts()
     }
 
     /// Returns how long an answer may take on the path in use.

@@ -9,4 +9,15 @@ pub enum Seat {
     Guest,
     /// Both are members of a mesh, and neither hosts it.
     MeshPeer,
+    /// This player hosts the room, and the other one only watches: what it sends does not reach the game.
+    Watched,
+    /// The other player hosts the room, and this one only watches.
+    Spectator,
+}
+
+impl Seat {
+    /// Returns whether this player hosts the room, and the other one is in it or watches it.
+    pub fn hosts(self) -> bool {
+        matches!(self, Self::Host | Self::Watched)
+    }
 }

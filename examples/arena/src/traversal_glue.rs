@@ -36,7 +36,9 @@ fn carry_out(mut asks: MessageReader<Ask>, profile: Res<Profile>, mut commands: 
         match ask {
             Ask::Connect => commands.request(profile.login()),
             Ask::Host(plan) => commands.host_room_with(plan.options()),
-            Ask::Join { target, password, wait } => commands.request(JoinRoom { target, password, wait }),
+            Ask::Join { target, password, wait } => {
+                commands.request(JoinRoom { target, password, wait, spectate: false })
+            }
             Ask::List => commands.request(ListRooms::default()),
             Ask::Leave => commands.leave_room(),
             Ask::Kick(player) => commands.kick_player(player, "the host removed you"),

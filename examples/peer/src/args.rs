@@ -16,6 +16,7 @@ use crate::members::{EVENTS, MembersArgs};
 use crate::people::People;
 use crate::quick::RulesArgs;
 use crate::rooms::{self, RoomsArgs, ShownArgs};
+use crate::seats::{GuestSeats, HostSeats};
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
 #[derive(Parser, Debug)]
@@ -37,11 +38,22 @@ const EXAMPLES: &str = "Examples:
   peer join --lan --room r1
   peer host --serve 34780 --public-name ada.example.net --room r1 --json
   peer quick --lobby 203.0.113.10:3478 --mode duel --players 2
+  peer host --lobby 203.0.113.10:3478 --room r1 --keep-seat 300 --spectators 10
+  peer join --lobby 203.0.113.10:3478 --room r1 --identity me.key --take-seat
+  peer join --lobby 203.0.113.10:3478 --room r1 --spectate
   peer contacts --lobby 203.0.113.10:3478 --identity me.key --allow 0123456789abcdef0123456789abcdef --json
   peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
   peer rooms --lobby 203.0.113.10:3478 --filter map=desert --filter 'level<5' --sort players --watch 10 --json
   peer quick --lobby 203.0.113.10:3478 --mode ranked --players 4 --near skill=1200:50,100,200/5:any --equal map=dust --teams 2,2
-  peer doctor --lobby 203.0.113.10:3478";
+  peer doctor --lobby 203.0.113.10:3478
+
+JSON events about seats (--json):
+  player_away    a member is not heard by the lobby server: peer, player, kept_s (its seat is kept for so long)
+  player_back    it is back, with the same client id: peer, player, client_id
+  seat_kept      this player has a seat after a login: room, code, hosting, kept_s
+  spectators     who watches now: peers
+  kicked, lifted the host has put somebody out, or let it come back: peer or player
+  bans           who may not come back: bans (player, peer, reason, left_s; null: for good)";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Sub {
@@ -83,6 +95,8 @@ pub(crate) enum Sub {
         inviting: Inviting,
         #[command(flatten)]
         serving: Serving,
+        #[command(flatten)]
+        seats: HostSeats,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
@@ -133,6 +147,8 @@ pub(crate) enum Sub {
         /// Password of the room
         #[arg(long)]
         password: Option<Secret<String>>,
+        #[command(flatten)]
+        seats: GuestSeats,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

@@ -16,6 +16,7 @@ mod people;
 mod play;
 mod quick;
 mod rooms;
+mod seats;
 mod session;
 mod stock;
 
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         .insert_resource(output)
         .insert_resource(Session::new(goal, (game.cloned(), manual), deadline, stop))
         .init_resource::<Scores>()
+        .insert_resource(seats::SeatFlags::of(&cli.command))
         .add_systems(
             Update,
             (
@@ -96,7 +98,7 @@ fn main() -> ExitCode {
                 )
                     .chain(),
                 (paths::nat, paths::contacts, paths::connections, paths::paths).chain(),
-                (play::play, finish::finish).chain(),
+                (seats::tell, seats::take, seats::put_out, play::play, finish::finish).chain(),
             )
                 .chain(),
         );

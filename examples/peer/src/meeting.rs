@@ -12,6 +12,7 @@ use bevy_traversal::{
 use headless::Output;
 use serde_json::json;
 
+use crate::seats::SeatFlags;
 use crate::session::{Goal, Session};
 
 /// The room is asked for again so long after the server could not serve it for the moment.
@@ -24,7 +25,7 @@ pub(crate) fn lobby(
     link: Res<LobbyLink>,
     mut changed: MessageReader<LobbyChanged>,
     mut failed: MessageReader<LobbyFailed>,
-    (mut host, mut quick): (MessageWriter<HostRoom>, MessageWriter<QuickMatch>),
+    (mut host, mut quick, seats): (MessageWriter<HostRoom>, MessageWriter<QuickMatch>, Res<SeatFlags>),
     mut here: MessageWriter<HostHere>,
     (mut join, mut invited): (MessageWriter<JoinRoom>, MessageWriter<JoinInvite>),
 ) {
@@ -54,7 +55,7 @@ pub(crate) fn lobby(
     };
     // An invite and a room that is hosted here have a server of their own.
     let ready = idled || session.goal.needs_no_lobby();
-    if ready && session.ask_at.is_some_and(|at| at <= Instant::now()) {
+    if ready && !seats.waits_for_seat(&session) && session.ask_at.is_some_and(|at| at <= Instant::now()) {
         session.ask_at = None;
         match &session.goal {
             // The list of rooms decides.
@@ -123,7 +124,8 @@ pub(crate) fn room(
         let role = if room.hosting { "host" } else { "join" };
         output.event(
             "room",
-            json!({"name": info.name, "code": info.code, "role": role, "members": members.0.len()}),
+            json!({"name": info.name, "code": info.code, "role": role, "members": members.0.len(),
+                   "spectating": room.spectating, "dedicated": !info.seats.seat}),
         );
     }
     for HostMigrated { room, hosting, members, .. } in migrated.read() {
@@ -159,7 +161,10 @@ pub(crate) fn room(
         }
     }
     for RequestFailed { request, error } in failed.read() {
-        if !matches!(request, RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch) {
+        if !matches!(
+            request,
+            RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch | RequestKind::TakeSeat
+        ) {
             continue;
         }
         let (reason, passing) = request_reason(error);
@@ -189,6 +194,9 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
             E::WrongPassword => ("wrong-password", false),
             E::NameTaken => ("name-taken", false),
             E::Refused { .. } => ("refused", false),
+            E::Banned { .. } => ("banned", false),
+            E::SpectatorsFull { .. } => ("spectators-full", false),
+            E::NoSeat => ("no-seat", false),
             E::HostSilent => ("host-silent", false),
             E::OtherVersion { .. } => ("other-version", false),
             E::InviteOver { .. } => ("invite-over", false),

@@ -319,7 +319,7 @@ fn rooms(
     mut left: MessageReader<RoomLeft>,
     mut connected: MessageReader<PeerConnected>,
 ) {
-    for RoomJoined { room, hosting } in joined.read() {
+    for RoomJoined { room, hosting, .. } in joined.read() {
         let role = if *hosting { "host" } else { "join" };
         output.event("room", json!({"name": room.name, "code": room.code, "role": role}));
     }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use bevy_ecs::prelude::*;
 use bevy_renet::renet::{Bytes, DefaultChannel};
 use bevy_renet::{RenetClient, RenetServer};
-use bevy_traversal::{PlayerId, PlayerInfo};
+use bevy_traversal::{CurrentRoom, PlayerId, PlayerInfo};
 use headless::{Output, ms, rounded};
 use serde_json::{Value, json};
 
+use crate::seats::SeatFlags;
 use crate::session::Session;
 
 /// This is what passed between this player and another.
@@ -196,7 +197,10 @@ pub(crate) fn play(
     output: Res<Output>,
     mut server: Option<ResMut<RenetServer>>,
     mut client: Option<ResMut<RenetClient>>,
+    (room, seats): (Res<CurrentRoom>, Res<SeatFlags>),
 ) {
+    // Whoever only watches is not heard, so it says nothing.
+    let silent = room.spectating && !seats.speaks();
     let Some((rates, size)) = session
         .game
         .as_ref()
@@ -204,7 +208,7 @@ pub(crate) fn play(
     else {
         return;
     };
-    let (due, closing) = (scores.due(rates), scores.closing);
+    let (due, closing) = (if silent { [0, 0] } else { scores.due(rates) }, scores.closing);
     if !closing {
         scores.players.values_mut().for_each(|score| score.tell_silence(&output));
     }

@@ -78,7 +78,17 @@ impl Goal {
             // It has a run of its own.
             Sub::Doctor(_) | Sub::People(_) => Self::Nat { lifetime: false },
             Sub::Host {
-                room, players, capacity, refuse, password, inviting, serving, game, shown, ..
+                room,
+                players,
+                capacity,
+                refuse,
+                password,
+                seats,
+                inviting,
+                serving,
+                game,
+                shown,
+                ..
             } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
@@ -89,9 +99,9 @@ impl Goal {
                     teams: game.members.teams.clone(),
                     properties: game.members.room_properties(),
                     metadata: shown.metadata(),
-                    ..Default::default()
+                    ..seats.options()
                 };
-                let expected = usize::from(*players) - 1;
+                let expected = usize::from(*players) - usize::from(room.seat);
                 let (refuse, inviting, serving) = (refuse.clone(), inviting.clone(), serving.clone());
                 Self::Host { room: HostRoom(room), expected, refuse, inviting, serving }
             }
@@ -106,9 +116,10 @@ impl Goal {
             Sub::Join { room: Some(room), lan: true, wait, .. } => {
                 Self::Found { room: room.clone(), wait: *wait }
             }
-            Sub::Join { room, wait, idle, password, .. } => {
+            Sub::Join { room, wait, idle, password, seats, .. } => {
                 let target = RoomTarget::Name(room.clone().unwrap_or_default());
-                let join = JoinRoom { target, password: password.clone(), wait: *wait };
+                let join =
+                    JoinRoom { target, password: password.clone(), wait: *wait, spectate: seats.spectate };
                 Self::Join { join, idle: *idle }
             }
         }

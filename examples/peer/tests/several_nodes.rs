@@ -130,3 +130,23 @@ fn what_members_said_goes_with_them_to_another_node() {
     }
     assert!(cave(&third), "{}", third.log());
 }
+
+#[test]
+fn a_guest_that_is_started_again_at_another_node_is_sent_to_its_seat() {
+    let Some(nodes) = Nodes::start() else { return };
+    let mut host = nodes.one.peer("A", "host", &["--players", "2", "--for", "120"]);
+    let code = host.event("room", 10.0)["code"].as_str().unwrap().to_owned();
+    let key = scratch("seat").join("key").to_str().unwrap().to_owned();
+    let join = ["--room", &code, "--identity", &key, "--for"];
+    let mut lost = nodes.two.peer("B", "join", &[&join[..], &["120"]].concat());
+    lost.event("game_message", 15.0);
+    lost.kill();
+    host.event("player_away", 20.0);
+    let mut stranger = nodes.two.peer("C", "join", &["--room", &code, "--for", "2"]);
+    stranger.failure(20.0, "the room is full");
+    let mut back = nodes.two.peer("B", "join", &[&join[..], &["2"]].concat());
+    back.event("seat_kept", 20.0);
+    host.event("player_back", 20.0);
+    back.success(30.0);
+    assert_played(&back, "A");
+}

@@ -122,7 +122,7 @@ fn meet(
                 .event("queue", json!({"position": status.position, "waiting": waiting, "players": players}));
         }
     }
-    for RoomJoined { room, hosting } in joined.read() {
+    for RoomJoined { room, hosting, .. } in joined.read() {
         let role = if *hosting { "host" } else { "join" };
         game.output.event("room", json!({"name": room.name, "code": room.code, "role": role}));
     }

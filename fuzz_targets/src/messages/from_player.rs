@@ -8,8 +8,8 @@ use traversal_core::wire::message::{
 };
 
 use super::{
-    Known, address, addresses, any, join, match_id, one, options, password, player, quick_match, room, text,
-    ticket,
+    Known, address, addresses, any, join, match_id, one, options, password, player, quick_match, rejoin,
+    room, text, ticket,
 };
 
 fn query(u: &mut Unstructured<'_>) -> Result<RoomQuery> {
@@ -41,7 +41,7 @@ fn query(u: &mut Unstructured<'_>) -> Result<RoomQuery> {
 }
 
 fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
-    Ok(match u.int_in_range(0..=15)? {
+    Ok(match u.int_in_range(0..=19)? {
         0 => Request::CreateRoom { options: options(u)? },
         1 => Request::JoinRoom { target: RoomTarget::Name(text(u)?), password: password(u)? },
         2 => {
@@ -56,7 +56,7 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
             pause_ms: u16::arbitrary(u)?,
         },
         15 => Request::StopWatching,
-        5 => Request::Kick { player: player(u, known)?, reason: text(u)?, rejoin: bool::arbitrary(u)? },
+        5 => Request::Kick { player: player(u, known)?, reason: text(u)?, rejoin: rejoin(u)? },
         6 => Request::SetMetadata([(text(u)?, text(u)?)].into()),
         7 => match ticket(u, known)? {
             Some(ticket) => {
@@ -81,7 +81,15 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
             let token = bool::arbitrary(u)?.then(|| InviteToken::from_bytes(&bytes));
             Request::JoinInvited { code, token }
         }
-        _ => Request::Rematch { player: player(u, known)? },
+        10 => Request::Rematch { player: player(u, known)? },
+        16 => Request::Spectate {
+            target: RoomTarget::Name(one(u, &known.rooms, |u| room(u, known))?.name),
+            password: password(u)?,
+            resume: bool::arbitrary(u)?,
+        },
+        17 => Request::TakeSeat,
+        18 => Request::ListBans { after: bool::arbitrary(u)?.then(|| player(u, known)).transpose()? },
+        _ => Request::LiftBan { player: player(u, known)? },
     })
 }
 

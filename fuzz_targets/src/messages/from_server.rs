@@ -4,7 +4,8 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
     Facts, Farewell, Frame, MatchEnd, Method, NoRelay, PlannedMethod, PunchPlan, QueueStatus, QuickMatched,
-    Replan, RequestError, Response, Role, RoomEnd, RoomNews, RoomSummary, RoundTrip, SearchPermit, ToPlayer,
+    Replan, RequestError, Response, Role, RoomEnd, RoomNews, RoomSummary, RoundTrip, SearchPermit, SeatKept,
+    ToPlayer,
 };
 
 use super::{
@@ -98,7 +99,7 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
     let turn = |u: &mut Unstructured<'_>| {
         u.choose(&[SearchPermit::Wait, SearchPermit::Begin, SearchPermit::Off]).copied()
     };
-    Ok(match u.int_in_range(0..=23)? {
+    Ok(match u.int_in_range(0..=25)? {
         0..=2 => {
             let id = one(u, &known.requests, |u| Ok(RequestId(u32::from(u8::arbitrary(u)?))))?;
             let result = match u.int_in_range(0..=4)? {
@@ -180,6 +181,16 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
             estimate_s: None,
         }),
         21 => ToPlayer::QueueClosed(error(u)?),
+        24 => {
+            let spectators = (0..u.int_in_range(0..=3)?).map(|_| info(u, known)).collect::<Result<_>>()?;
+            let away = any(u)?.unwrap_or_default();
+            let (part, parts) = (u.int_in_range(0..=2)?, u.int_in_range(0..=3)?);
+            ToPlayer::Seats { room: room(u, known)?.id, revision: epoch, part, parts, away, spectators }
+        }
+        25 => {
+            let room = room(u, known)?;
+            ToPlayer::SeatKept(SeatKept { name: room.name, code: room.code, hosting: false, kept_s: 60 })
+        }
         22 if bool::arbitrary(u)? => {
             ToPlayer::QuickMatched(Box::new(QuickMatched { room: room(u, known)?, wanted: quick_match(u)? }))
         }

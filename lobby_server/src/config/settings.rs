@@ -119,7 +119,7 @@ pub struct Settings {
     pub tcp_login_timeout_s: u64,
     /// A session is over after so many seconds of silence (default 35).
     pub session_timeout_s: u64,
-    /// A member of a room keeps its place there for so many seconds while nothing is heard of it: see
+    /// A member of a room keeps its seat for so many seconds at the most while nothing is heard of it (default 600): see
     /// [`ServerConfig::keep_seat`].
     pub keep_seat_s: u64,
     /// See [`ServerConfig::max_sessions`].

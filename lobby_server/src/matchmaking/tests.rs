@@ -28,7 +28,7 @@ fn policy() -> Policy {
 }
 
 fn pairing() -> Pairing {
-    Pairing { match_id: MatchId(7), pair_secret: [3; 32], epoch: 0, mesh: false }
+    Pairing { match_id: MatchId(7), pair_secret: [3; 32], epoch: 0, mesh: false, spectator: false }
 }
 
 fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {

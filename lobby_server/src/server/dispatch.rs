@@ -174,6 +174,7 @@ impl Server {
     /// A session's timer is due: it asks again for what was not acknowledged, or it is over.
     pub(super) fn session_timeout(&mut self, id: SessionId) {
         let (rooms, mut others) = self.split();
+        rooms.note_silence(&mut others, id);
         let silence = rooms.silence(&others, id);
         if !others.roster.keep_alive(others.cx, id, silence) {
             rooms.end_session(&mut others, id, MatchEnd::Gone);

@@ -29,6 +29,24 @@ use crate::searches::Searches;
 use keeping::KeptMatches;
 use std::time::Instant;
 
+/// This says what the two players of a match are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PairKind {
+    /// They are a host and a member of its room.
+    Guest,
+    /// They are two members of a mesh, neither of whom hosts.
+    Mesh,
+    /// They are a host and somebody who only watches.
+    Spectator,
+}
+
+impl PairKind {
+    /// Returns what a host is matched as with somebody who watches, or plays.
+    pub(crate) fn with_host(watches: bool) -> Self {
+        if watches { Self::Spectator } else { Self::Guest }
+    }
+}
+
 /// Matches, with their searches, their relay and their history.
 pub(super) struct Matches {
     rendezvous: Rendezvous,
@@ -65,7 +83,7 @@ impl Matches {
         roster: &mut Roster,
         epoch: u32,
         players: Sides<PlayerId>,
-        mesh: bool,
+        kind: PairKind,
     ) {
         let Some(parties) = roster.parties(cx, players) else { return };
         let Sides { host, joiner } = players;
@@ -80,7 +98,8 @@ impl Matches {
             roster.tell(cx, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
         let relay = self.grant_relay(cx, roster, id, players);
-        let pairing = Pairing { match_id: id, pair_secret: secret, epoch, mesh };
+        let (mesh, spectator) = (kind == PairKind::Mesh, kind == PairKind::Spectator);
+        let pairing = Pairing { match_id: id, pair_secret: secret, epoch, mesh, spectator };
         let told = plans(pairing, &parties, &chosen, relay, &cx.config.policy());
         cx.counters.matches += 1;
         let slot = roster.game_of(host);

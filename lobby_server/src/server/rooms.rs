@@ -2,6 +2,8 @@
 //!
 //! A room's registry is an effect: a command goes out, and what it is for waits here for the reply.
 
+mod away;
+mod banning;
 mod calling;
 mod creating;
 mod elsewhere;
@@ -17,6 +19,7 @@ mod migration;
 mod requests;
 mod seats;
 mod shared;
+mod spectating;
 mod take_up;
 mod watching;
 mod wishes;
@@ -39,6 +42,7 @@ use crate::limits::PrefixLimiter;
 use crate::queue::Queues;
 use crate::registry::RegistryId;
 use crate::room::Room;
+use away::Away;
 use elsewhere::Elsewhere;
 use gathering::Gathering;
 use joining::Ask;
@@ -60,6 +64,8 @@ pub(super) struct Rooms {
     gatherings: BTreeMap<RoomId, Gathering>,
     elsewhere: Elsewhere,
     listing: Listing,
+    /// These members are not heard, or have not taken their seats after a new login.
+    away: BTreeMap<PlayerId, Away>,
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
     /// The registry has taken these rooms of calls, or has not.
@@ -107,6 +113,7 @@ impl Rooms {
             gatherings: BTreeMap::new(),
             elsewhere: Elsewhere::default(),
             listing: Listing::new(limiter_key, now),
+            away: BTreeMap::new(),
             guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             opened_for_calls: Vec::new(),

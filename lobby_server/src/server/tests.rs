@@ -24,6 +24,7 @@ mod pushes;
 mod registered;
 mod relay;
 mod rooms;
+mod seating;
 mod stun;
 mod surroundings;
 mod test_support;

@@ -243,7 +243,10 @@ impl Seat {
             self.kick_at = now + KICKS;
             self.fate.kicked += 1;
             let reason = "a stranger".to_string();
-            self.player.command(now, Command::Kick { player, reason, rejoin: false });
+            self.player.command(
+                now,
+                Command::Kick { player, reason, rejoin: traversal_core::wire::message::Rejoin::Never },
+            );
         }
     }
 }

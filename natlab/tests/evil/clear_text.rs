@@ -74,6 +74,7 @@ fn a_plan_that_comes_again_after_its_match_makes_no_keys_again() {
         mesh: false,
         peer_rtt: None,
         peer_key: identity_of(1).public_key(),
+        spectator: false,
     };
     let plans = |stage: &Stage| {
         stage.player().events.iter().filter(|(_, event)| matches!(event, Event::Plan { .. })).count()

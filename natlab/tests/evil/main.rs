@@ -133,6 +133,7 @@ fn plan(rng: &mut ChaCha8Rng, number: u64, key: [u8; 32]) -> PunchPlan {
         mesh: rng.random_bool(0.3),
         peer_rtt: Some(RoundTrip { ms: u32::MAX, spread_ms: u32::MAX }),
         peer_key: identity_of(number % 100).public_key(),
+        spectator: false,
     }
 }
 

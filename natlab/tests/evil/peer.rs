@@ -111,6 +111,7 @@ pub(crate) fn matched(seed: u64, nat: &str) -> Stage {
         mesh: false,
         peer_rtt: None,
         peer_key: identity_of(1).public_key(),
+        spectator: false,
     })));
     stage
 }

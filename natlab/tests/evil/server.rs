@@ -195,6 +195,7 @@ impl EvilServer {
                         topology: Topology::Star,
                         locked: false,
                         teams: Vec::new(),
+                        seats: Default::default(),
                     }),
                     _ => Response::Done,
                 };

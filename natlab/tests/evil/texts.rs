@@ -60,6 +60,7 @@ fn info(id: u64, text: &str) -> RoomInfo {
         topology: Topology::Star,
         locked: false,
         teams: Vec::new(),
+        seats: Default::default(),
     }
 }
 

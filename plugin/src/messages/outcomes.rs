@@ -8,7 +8,7 @@ use traversal_core::failure::FailureReport;
 use traversal_core::id::{JoinId, PlayerId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{
-    Method, PlayerInfo, QueueStatus, Role, RoomCursor, RoomEnd, RoomInfo, RoomSummary,
+    Method, PlayerInfo, QueueStatus, Role, RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomSummary,
 };
 use traversal_core::{DisconnectReason, LobbyState, PathInfo, PortMappingState, RequestFailure, RequestKind};
 
@@ -46,6 +46,8 @@ pub struct RoomJoined {
     pub room: RoomInfo,
     /// It is true if this player hosts the room.
     pub hosting: bool,
+    /// It is true if this player only watches.
+    pub spectating: bool,
 }
 
 /// Outcome: this player is out of the room.
@@ -198,6 +200,8 @@ pub struct PeerConnected {
     /// This says whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
     /// [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
+    /// One of the two only watches: this player, or where it hosts, the other one.
+    pub spectator: bool,
     /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the lobby server's: who
     /// knows that id from elsewhere (a contact, an invitation) knows who this is.
     pub proven: bool,
@@ -279,6 +283,56 @@ pub struct PeerDisconnected {
     pub reason: DisconnectReason,
 }
 
+/// Outcome: the lobby server has not heard of another member for about 8 s, connected to this player or not, and keeps its
+/// seat ([`RoomOptions::keep_seat`](crate::RoomOptions::keep_seat)). Then comes [`PlayerBack`], or the member is out
+/// ([`MembersChanged`]). Who is away is in [`RoomSeats`](crate::RoomSeats), too. Of a connected player [`PeerAway`] tells
+/// sooner.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct PlayerAway {
+    /// This is the member.
+    pub player: PlayerInfo,
+    /// renet on the host knows the member by this number, now and when it is back.
+    pub client_id: u64,
+    /// The seat is kept for so long, from now on.
+    pub kept: Duration,
+}
+
+/// Outcome: a member who was away ([`PlayerAway`]) has its seat again, in the same session or with a new login.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct PlayerBack {
+    /// This is the member.
+    pub player: PlayerInfo,
+    /// renet on the host knows the member by this number, as before.
+    pub client_id: u64,
+}
+
+/// Outcome: these players watch the room now; they are in [`RoomSeats`](crate::RoomSeats), too.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct SpectatorsChanged(pub Vec<PlayerInfo>);
+
+/// Outcome of a login: this player was in a room (its program ended without leaving it), and has a seat there still. Answer
+/// with [`TakeSeat`](crate::TakeSeat), or give it up with [`LeaveRoom`](crate::LeaveRoom). The player's identity has to be the
+/// same as before, see [`IdentitySource`](crate::IdentitySource).
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct SeatKept {
+    /// The room has this name.
+    pub name: String,
+    /// The room has this short code.
+    pub code: String,
+    /// This player hosts the room.
+    pub hosting: bool,
+    /// The seat is kept for so long, from now on.
+    pub kept: Duration,
+}
+
+/// Outcome: these may not come back into the room ([`ListBans`](crate::ListBans)).
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct BansListed(pub Vec<RoomBan>);
+
+/// Outcome: this player may come back ([`LiftBan`](crate::LiftBan)).
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BanLifted(pub PlayerId);
+
 /// Outcome: no path to a player was found.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct TraversalFailed {
@@ -316,5 +370,11 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<PeerAway>()
         .add_message::<PeerBack>()
         .add_message::<PeerDisconnected>()
-        .add_message::<TraversalFailed>();
+        .add_message::<TraversalFailed>()
+        .add_message::<PlayerAway>()
+        .add_message::<PlayerBack>()
+        .add_message::<SpectatorsChanged>()
+        .add_message::<SeatKept>()
+        .add_message::<BansListed>()
+        .add_message::<BanLifted>();
 }

@@ -8,7 +8,8 @@ use bevy_ecs::message::Message;
 use traversal_core::Secret;
 use traversal_core::id::{JoinId, PlayerId};
 use traversal_core::wire::message::{
-    MIN_WATCH_PAUSE_MS, NumberRule, QuickRules, RoomOptions, RoomQuery, RoomTarget, TextRule, Topology,
+    MIN_WATCH_PAUSE_MS, NumberRule, QuickRules, Rejoin, RoomOptions, RoomQuery, RoomTarget, TextRule,
+    Topology,
 };
 
 use crate::config::ServerKey;
@@ -54,17 +55,20 @@ pub struct JoinRoom {
     pub password: Option<Secret<String>>,
     /// The plugin keeps asking for this long while there is no such room.
     pub wait: Duration,
+    /// This player only watches ([`RoomOptions::spectators`](crate::RoomOptions::spectators)): it has no seat, never hosts, and only
+    /// receives. See [`spectating`](crate::spectating).
+    pub spectate: bool,
 }
 
 impl JoinRoom {
     /// Makes a request to enter the room of this name, at once.
     pub fn name(name: impl Into<String>) -> Self {
-        Self { target: RoomTarget::Name(name.into()), password: None, wait: Duration::ZERO }
+        Self { target: RoomTarget::Name(name.into()), password: None, wait: Duration::ZERO, spectate: false }
     }
 
     /// Makes a request to enter the room of this short code, at once.
     pub fn code(code: impl Into<String>) -> Self {
-        Self { target: RoomTarget::Code(code.into()), password: None, wait: Duration::ZERO }
+        Self { target: RoomTarget::Code(code.into()), password: None, wait: Duration::ZERO, spectate: false }
     }
 }
 
@@ -137,10 +141,29 @@ pub struct KickPeer {
     pub player: PlayerId,
     /// That player reads this reason; it is cut to 160 characters and 200 bytes.
     pub reason: String,
-    /// It may come back. Otherwise the server does not let it in again for a day, as long as the room lives, whoever
-    /// hosts it then.
-    pub rejoin: bool,
+    /// This says when it may come back: at once, after a time, or not as long as the room lives, whoever hosts it then.
+    /// What it reads meanwhile is [`RequestError::Banned`](crate::RequestError::Banned) with the reason.
+    pub rejoin: Rejoin,
 }
+
+/// Request of a host: tell who may not come back into the room. It is answered by [`BansListed`](crate::BansListed) or
+/// [`RequestFailed`](crate::RequestFailed).
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListBans;
+
+/// Request of a host: let a player come back that was put out. It is answered by [`BanLifted`](crate::BanLifted) or
+/// [`RequestFailed`](crate::RequestFailed).
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiftBan {
+    /// This player may come back.
+    pub player: PlayerId,
+}
+
+/// Request: take the seat that was kept for this player ([`SeatKept`](crate::SeatKept)), as a member or as the host. It is
+/// answered by [`RoomJoined`](crate::RoomJoined) or [`RequestFailed`](crate::RequestFailed). [`LeaveRoom`] gives the seat
+/// up instead, and so does every other room.
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakeSeat;
 
 /// Request of a host: give the room new metadata, whose keys and values have at most 384 bytes together: all of it is in
 /// listings. What only members need may be longer: [`SetRoomProperties`](crate::SetRoomProperties). It is
@@ -262,5 +285,8 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<ClosePeer>()
         .add_message::<QuickMatch>()
         .add_message::<CancelQuickMatch>()
-        .add_message::<AnswerMatch>();
+        .add_message::<AnswerMatch>()
+        .add_message::<ListBans>()
+        .add_message::<LiftBan>()
+        .add_message::<TakeSeat>();
 }

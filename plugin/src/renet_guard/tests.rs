@@ -342,3 +342,35 @@ fn what_a_player_can_have_kept_is_bounded() {
     assert_eq!(numbered(2 * PACKETS), Verdict::Pass);
     assert_eq!(numbered(2 * PACKETS - 1), Verdict::Drop);
 }
+
+#[test]
+fn of_a_spectator_acknowledgements_alone_pass() {
+    let (mut server, mut client) = (host(), RenetClient::new(config()));
+    client.set_connected();
+    let mut guard = guard().of_spectator();
+    let (frame, mut now, mut seen) = (Duration::from_millis(16), Duration::ZERO, 0);
+    for _ in 0..500 {
+        now += frame;
+        server.send_message(CLIENT, ORDERED, vec![7; 1000]);
+        client.send_message(ORDERED, "noise");
+        client.send_message(UNRELIABLE, vec![1; 3000]);
+        server.update(frame);
+        client.update(frame);
+        for packet in server.get_packets_to_send(CLIENT).unwrap() {
+            client.process_packet(&packet);
+        }
+        for packet in client.get_packets_to_send() {
+            match guard.check(&packet, now) {
+                Verdict::Pass => server.process_packet_from(&packet, CLIENT).unwrap(),
+                verdict => assert_eq!(verdict, Verdict::Drop),
+            }
+        }
+        seen += std::iter::from_fn(|| client.receive_message(ORDERED)).count();
+        for channel in [UNRELIABLE, UNORDERED, ORDERED] {
+            assert!(server.receive_message(CLIENT, channel).is_none());
+        }
+    }
+    assert_eq!(seen, 500);
+    // All of it is acknowledged, so nothing waits in renet's memory.
+    assert!(server.can_send_message(CLIENT, ORDERED, 5 * 1024 * 1024 - 20_000));
+}

@@ -17,7 +17,11 @@ const MAX_HELD: usize = 32;
 fn is_lobby_request(command: &Command) -> bool {
     matches!(
         command,
-        Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms(_) | Command::WatchRooms { .. }
+        Command::HostRoom(_)
+            | Command::JoinRoom { .. }
+            | Command::Spectate { .. }
+            | Command::ListRooms(_)
+            | Command::WatchRooms { .. }
     )
 }
 

@@ -1,6 +1,7 @@
 //! What the game sees of all that happens: resources that are kept up to date, and outcome messages.
 
 mod peers;
+mod seats;
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::progress::Stories;
 use crate::protocol::Report;
 use crate::renet::{Change, HandOff};
 use crate::room_list::RoomList;
-use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peers, QuickMatchQueue};
+use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peers, QuickMatchQueue, RoomSeats};
 
 /// This writes all outcomes.
 #[derive(SystemParam)]
@@ -56,6 +57,7 @@ pub(crate) struct Outcomes<'w> {
     peer_back: MessageWriter<'w, m::PeerBack>,
     peer_disconnected: MessageWriter<'w, m::PeerDisconnected>,
     traversal_failed: MessageWriter<'w, m::TraversalFailed>,
+    seats: seats::SeatOutcomes<'w>,
 }
 
 /// Resource: it is marked as changed when there is something new for whoever tells or shows it.
@@ -73,6 +75,7 @@ pub(crate) struct AppSide<'w> {
     lobby: ResMut<'w, LobbyLink>,
     room: ResMut<'w, CurrentRoom>,
     members: ResMut<'w, Members>,
+    seats: ResMut<'w, RoomSeats>,
     queue: ResMut<'w, QuickMatchQueue>,
     room_list: ResMut<'w, RoomList>,
     pub(super) peers: ResMut<'w, Peers>,
@@ -123,7 +126,7 @@ impl AppSide<'_> {
                 // replicon ends the connection of whoever has the id of a client that has gone: a new one's, too.
                 let id = peer.id.client_id();
                 let gone = |change: &Change| matches!(change, Change::Disconnected { client_id, .. } if *client_id == id);
-                *seat == Seat::Guest && (before.guest || before.hosting)
+                matches!(seat, Seat::Guest | Seat::Spectator) && (before.guest || before.hosting)
                     || self.hand_off.changes.iter().any(gone)
             }
             Report::Agent(Event::RoomEntered { .. }) => before.room && self.room.info.is_none(),
@@ -172,20 +175,20 @@ impl AppSide<'_> {
                 self.nat.port_mapping = state;
                 self.out.port_mapping_changed.write(m::PortMappingChanged(state));
             }
-            Event::RoomEntered { room, hosting } => {
+            Event::RoomEntered { room, hosting, spectating } => {
                 let before = self.room.info.as_ref().map(|room| room.id);
                 self.shared.entered(room.id, before);
-                *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                *self.room = CurrentRoom { info: Some(room.clone()), hosting, spectating };
                 self.hand_off.room_end = None;
                 self.hand_off.changes.push(Change::RoomEntered { hosting });
-                self.out.room_joined.write(m::RoomJoined { room, hosting });
+                self.out.room_joined.write(m::RoomJoined { room, hosting, spectating });
             }
             Event::RoomChanged(room) => {
                 self.room.info = Some(room.clone());
                 self.out.room_changed.write(m::RoomChanged(room));
             }
             Event::HostChanged { room, hosting, previous, members } => {
-                *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                (self.room.info, self.room.hosting) = (Some(room.clone()), hosting);
                 self.hand_off.changes.push(Change::HostChanged { hosting });
                 if !members.is_empty() {
                     self.members(members.clone());
@@ -233,6 +236,7 @@ impl AppSide<'_> {
             }
             event => {
                 let left = self.shared.event(event).and_then(|event| self.people.event(event));
+                let left = left.and_then(|event| self.seat_event(event));
                 if let Some(event) = left {
                     self.peer_event(event, generation);
                 }
@@ -322,6 +326,10 @@ impl AppSide<'_> {
         let joined = missing(&self.members.0, &members);
         let left = missing(&members, &self.members.0);
         self.members.0 = members;
+        // Who is out is not away any more.
+        for gone in &left {
+            self.seats.away.remove(&gone.id);
+        }
         if !joined.is_empty() || !left.is_empty() {
             self.out.members_changed.write(m::MembersChanged { joined, left: left.clone() });
         }
@@ -332,6 +340,7 @@ impl AppSide<'_> {
         let room = std::mem::take(&mut *self.room).info;
         self.members.0.clear();
         self.shared.left();
+        *self.seats = RoomSeats::default();
         // The agent closes the connections of a room that ended; the game hears who really did it.
         self.hand_off.room_end = reason.as_ref().map(|reason| match reason {
             RoomEnd::Kicked { .. } => MatchEnd::Kicked,

@@ -32,6 +32,9 @@ pub(crate) struct Requests<'w, 's> {
     cancel: MessageReader<'w, 's, m::CancelQuickMatch>,
     room: RoomRequests<'w, 's>,
     answer: MessageReader<'w, 's, m::AnswerMatch>,
+    bans: MessageReader<'w, 's, m::ListBans>,
+    lift: MessageReader<'w, 's, m::LiftBan>,
+    take: MessageReader<'w, 's, m::TakeSeat>,
 }
 
 pub(crate) fn hand_over_requests(
@@ -59,10 +62,13 @@ pub(crate) fn hand_over_requests(
         mut cancel,
         mut room,
         mut answer,
+        mut bans,
+        mut lift,
+        mut take,
     } = requests;
     #[cfg(feature = "states")]
     {
-        let asked = !(host.is_empty() && join.is_empty() && quick.is_empty());
+        let asked = !(host.is_empty() && join.is_empty() && quick.is_empty() && take.is_empty());
         let given_up = !(leave.is_empty() && cancel.is_empty() && disconnect.is_empty());
         if asked || given_up {
             news.wants_room = Some(asked);
@@ -81,10 +87,16 @@ pub(crate) fn hand_over_requests(
     each(&mut cancel, |_| ask(Command::CancelQuickMatch, Kind::CancelQuickMatch));
     each(&mut host, |request| ask(Command::HostRoom(request.0.clone()), Kind::Host));
     each(&mut join, |request| {
-        let m::JoinRoom { target, password, wait } = request.clone();
-        ask(Command::JoinRoom { target, password, wait }, Kind::Join);
+        let m::JoinRoom { target, password, wait, spectate } = request.clone();
+        let command = if spectate {
+            Command::Spectate { target, password, wait }
+        } else {
+            Command::JoinRoom { target, password, wait }
+        };
+        ask(command, Kind::Join);
     });
     each(&mut quick, |request| ask(Command::QuickMatch(request.clone().into()), Kind::QuickMatch));
+    each(&mut take, |_| ask(Command::TakeSeat, Kind::TakeSeat));
     each(&mut list, |request| ask(Command::ListRooms(request.0.clone()), Kind::List));
     each(&mut stop_watching, |_| ask(Command::StopWatching, Kind::Watch));
     each(&mut watch, |request| {
@@ -107,6 +119,9 @@ pub(crate) fn hand_over_requests(
             ask(Command::ClosePeer { player, reason }, Kind::Kick);
         }
     });
+    each(&mut lift, |request| ask(Command::LiftBan { player: request.player }, Kind::LiftBan));
+    // Of what was changed in this frame the list tells already.
+    each(&mut bans, |_| ask(Command::ListBans, Kind::ListBans));
     each(&mut allow, |request| {
         link.command(Command::AnswerJoin { join: request.join, allow: true, reason: String::new() });
     });

@@ -52,6 +52,14 @@ impl Agent {
             Command::RevokeInvites => {
                 self.ask(now, RequestKind::RevokeInvites, Ok(Request::RevokeInvites), Duration::ZERO);
             }
+            Command::Spectate { target, password, wait } => self.spectate(now, (target, password), wait),
+            Command::TakeSeat => self.ask(now, RequestKind::TakeSeat, Ok(Request::TakeSeat), Duration::ZERO),
+            Command::ListBans => {
+                self.ask(now, RequestKind::ListBans, Ok(Request::ListBans { after: None }), Duration::ZERO);
+            }
+            Command::LiftBan { player } => {
+                self.ask(now, RequestKind::LiftBan, Ok(Request::LiftBan { player }), Duration::ZERO);
+            }
             Command::LeaveRoom => self.leave(now),
             Command::ListRooms(query) => self.lobby.list(&mut self.shared.cx(now), query),
             Command::AnswerJoin { join, allow, reason } => {
@@ -59,8 +67,9 @@ impl Agent {
                 self.tell_server(now, ToServer::JoinAnswer { join, allow, reason });
             }
             Command::Kick { player, reason, rejoin } => {
-                let kick = Request::Kick { player, reason: text::REASON.clean(&reason), rejoin };
-                self.ask(now, RequestKind::Kick, Ok(kick), Duration::ZERO);
+                let reason = text::REASON.clean(&reason);
+                let kick = rejoin.checked().map(|rejoin| Request::Kick { player, reason, rejoin });
+                self.ask(now, RequestKind::Kick, kick, Duration::ZERO);
             }
             Command::SetMetadata(metadata) => {
                 let metadata = text::check_metadata(&metadata).map_err(RequestError::from);
@@ -139,6 +148,8 @@ impl Agent {
         } else if self.lobby.cancel_entering() {
             // If the server lets this player in all the same, that is undone (see `LobbyNews::Unwanted`).
             self.close_all(now, "left");
+        } else if self.lobby.give_up_seat(&mut self.shared.cx(now)) {
+            // The others read that this player is out.
         } else {
             let error = RequestFailure::Server(RequestError::NotInRoom);
             self.shared.events.push_back(Event::RequestFailed { request: RequestKind::Leave, error });
@@ -157,7 +168,7 @@ impl Agent {
     }
 
     /// What cannot be asked is refused at once, for the reason that the server would have.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         now: Instant,
         kind: RequestKind,

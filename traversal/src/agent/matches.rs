@@ -174,6 +174,10 @@ impl Agent {
         }
         let host = self.lobby.room().map(|room| room.info.host);
         let goes_on = matches!(news, PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed);
+        if goes_on && host == Some(peer.info.id) && self.lobby.host_found() {
+            // It was started anew, before another one took its place.
+            return self.say_host_seen(now, true);
+        }
         if !goes_on && host == Some(peer.info.id) {
             if self.lobby.host_lost(now + SEEK) {
                 return self.say_host_seen(now, false);
@@ -196,7 +200,7 @@ impl Agent {
     }
 
     pub(super) fn in_mesh(&self) -> bool {
-        self.lobby.room().is_some_and(|room| room.info.topology == Topology::Mesh)
+        self.lobby.room().is_some_and(|room| room.info.topology == Topology::Mesh && !room.is_watched())
     }
 
     /// Asks for the pairs of a mesh that have no connection.

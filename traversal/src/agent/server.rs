@@ -126,6 +126,10 @@ impl Agent {
                     peer.no_relay(why);
                 }
             }
+            ToPlayer::Seats { room, revision, part, parts, away, spectators } => {
+                self.lobby.handle_seats(&mut cx, (room, revision), (part, parts), (away, spectators));
+            }
+            ToPlayer::SeatKept(kept) => self.lobby.handle_seat_kept(&mut cx, kept),
             ToPlayer::KickNotes { room, notes } => self.lobby.handle_kick_notes(room, notes),
             ToPlayer::WrongPasswords { room, in_last_minute } => {
                 if self.lobby.room().is_some_and(|known| known.info.id == room && known.hosting) {

@@ -13,7 +13,7 @@ use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
     CallEnd, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PlayerInfo, Presence, QueueStatus,
-    RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary,
+    RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary, SeatKept,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -150,6 +150,8 @@ pub enum Event {
         room: RoomInfo,
         /// This player is its host.
         hosting: bool,
+        /// This player only watches.
+        spectating: bool,
     },
     /// The room's metadata changed, or its lock, or its teams; here is the room as it is now.
     RoomChanged(RoomInfo),
@@ -405,4 +407,25 @@ pub enum Event {
     /// The game does not watch rooms any more: on its own wish, or since this player is in a room, has logged out or was
     /// refused.
     WatchEnded,
+    /// The server has not heard of another member for about 8 s, and keeps its seat.
+    PlayerAway {
+        /// This is the member.
+        player: PlayerInfo,
+        /// The seat is kept for so long, from this event on.
+        kept: Duration,
+    },
+    /// The server hears a member again that was away, or the member has taken its seat with a new login.
+    PlayerBack {
+        /// This is the member.
+        player: PlayerInfo,
+    },
+    /// These players watch the room at present.
+    Spectators(Vec<PlayerInfo>),
+    /// After a login: this player, which is in no room, has a seat in one. [`Command::TakeSeat`](super::Command::TakeSeat)
+    /// takes it, [`Command::LeaveRoom`](super::Command::LeaveRoom) gives it up, and so does any other room.
+    SeatKept(SeatKept),
+    /// The server answers [`Command::ListBans`](super::Command::ListBans): these may not come back into the room.
+    Bans(Vec<RoomBan>),
+    /// The server has let a player come back that was put out.
+    BanLifted(PlayerId),
 }

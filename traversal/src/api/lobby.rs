@@ -110,7 +110,8 @@ pub enum LobbyError {
 pub enum RequestKind {
     /// The game wants to open a room ([`Command::HostRoom`](super::Command::HostRoom)).
     Host,
-    /// The game wants to enter a room ([`Command::JoinRoom`](super::Command::JoinRoom)).
+    /// The game wants to enter a room ([`Command::JoinRoom`](super::Command::JoinRoom)), or to watch one
+    /// ([`Command::Spectate`](super::Command::Spectate)).
     Join,
     /// The game wants to leave the room ([`Command::LeaveRoom`](super::Command::LeaveRoom)).
     Leave,
@@ -156,6 +157,12 @@ pub enum RequestKind {
     Watch,
     /// The game says whether it plays a match that was found ([`Command::AnswerMatch`](super::Command::AnswerMatch)).
     AnswerMatch,
+    /// The game wants the seat that was kept for it ([`Command::TakeSeat`](super::Command::TakeSeat)).
+    TakeSeat,
+    /// The game wants to know who may not come back ([`Command::ListBans`](super::Command::ListBans)).
+    ListBans,
+    /// The game wants to let somebody come back ([`Command::LiftBan`](super::Command::LiftBan)).
+    LiftBan,
 }
 
 /// This says why a request did not come about.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::members::Shared;
+use super::seats::Seats;
 use super::{Lobby, LobbyNews, RESUME_RETRY};
 use crate::api::{Event, RequestKind};
 use crate::cx::Cx;
@@ -16,11 +17,17 @@ use crate::wire::message::{KickNote, PlayerInfo, Request, RoomInfo, RoomTarget, 
 const LONGEST_SEEK: Duration = Duration::from_secs(175);
 
 /// Notes of who was put out that are kept, as many as the server remembers.
-const MAX_KICKED: usize = 256;
+pub(super) const MAX_KICKED: usize = 256;
 
 /// Adds notes of who was put out.
 fn keep(kicked: &mut BTreeMap<PlayerId, KickNote>, notes: Vec<KickNote>) {
     for note in notes {
+        if kicked
+            .get(&note.player)
+            .is_some_and(|known| (known.serial, known.lifted) > (note.serial, note.lifted))
+        {
+            continue;
+        }
         if kicked.len() < MAX_KICKED || kicked.contains_key(&note.player) {
             kicked.insert(note.player, note);
         } else if let Some(first) = kicked.values().min_by_key(|note| note.until_s).map(|note| note.player) {
@@ -48,12 +55,16 @@ pub(crate) struct Room {
     pub(crate) seeking: Option<Instant>,
     revision: Option<u32>,
     parts: BTreeMap<u8, Vec<PlayerInfo>>,
+    /// All parts of this revision came, and `members` is of it.
+    pub(super) whole_members: Option<u32>,
     /// The members as of the latest list of which all parts came, the host first.
     pub(crate) members: Vec<PlayerInfo>,
     /// This is what the members tell each other.
     pub(super) shared: Shared,
     /// The server has said in this session that this player is in the room.
     pub(super) told_in: bool,
+    /// This is what is known of the seats.
+    pub(super) seats: Seats,
 }
 
 impl Room {
@@ -73,13 +84,18 @@ impl Room {
             None => self.entered_by.clone(),
         }
     }
+
+    /// Returns whether this player only watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        matches!(self.entered_by, Request::Spectate { .. })
+    }
 }
 
 /// Returns the password that a room was entered with.
 fn password_of(request: &Request) -> Option<Secret<String>> {
     match request {
         Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password.clone(),
-        Request::JoinRoom { password, .. } => password.clone(),
+        Request::JoinRoom { password, .. } | Request::Spectate { password, .. } => password.clone(),
         _ => None,
     }
 }
@@ -117,6 +133,8 @@ impl Lobby {
     pub(super) fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Option<Request>) -> LobbyNews {
         self.end_watch(cx);
         let password = request.as_ref().and_then(password_of);
+        let spectating = matches!(request, Some(Request::Spectate { .. }));
+        self.seat_kept = false;
         let hosting = info.host == cx.identity.player_id();
         let former = self.room.take().filter(|room| room.info.id == info.id);
         let entered_by = if hosting {
@@ -125,19 +143,31 @@ impl Lobby {
             // An invite that serves once serves the one player again.
             Request::JoinInvited { code: info.code.clone(), token }
         } else {
-            Request::JoinRoom { target: RoomTarget::Name(info.name.clone()), password: password.clone() }
+            let (target, password) = (RoomTarget::Name(info.name.clone()), password.clone());
+            if spectating {
+                Request::Spectate { target, password, resume: true }
+            } else {
+                Request::JoinRoom { target, password }
+            }
         };
         let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
         let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
         let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
-        let (seeking, ticket, mut members, mut kicked, shared) = match former {
+        let (seeking, ticket, mut members, mut kicked, shared, seats) = match former {
             Some(mut room) => {
                 if !hosting {
                     room.shared.hosts_no_more();
                 }
-                (room.seeking, ticket.or(room.ticket), room.members, room.kicked, room.shared)
+                (
+                    room.seeking,
+                    ticket.or(room.ticket),
+                    room.members,
+                    room.kicked,
+                    room.shared,
+                    room.seats.again(),
+                )
             }
-            None => (None, ticket, Vec::new(), BTreeMap::new(), Shared::default()),
+            None => (None, ticket, Vec::new(), BTreeMap::new(), Shared::default(), Seats::default()),
         };
         self.notes_to_show = kicked.values().copied().collect();
         let early = self.early_notes.take().filter(|(room, _)| *room == info.id);
@@ -154,11 +184,13 @@ impl Lobby {
             seeking: seeking.filter(|_| replaced.is_none()),
             revision: None,
             parts: BTreeMap::new(),
+            whole_members: None,
             members,
             shared,
             told_in: true,
+            seats,
         });
-        cx.emit(Event::RoomEntered { room: info.clone(), hosting });
+        cx.emit(Event::RoomEntered { room: info.clone(), hosting, spectating });
         if let Some((early, previous)) = self.early_host.take()
             && self.host_changed(cx, &early, previous)
         {
@@ -284,9 +316,11 @@ impl Lobby {
         let members: Vec<PlayerInfo> = room.parts.values().flatten().cloned().collect();
         let before: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         room.members.clone_from(&members);
+        room.whole_members = Some(revision);
         let ids = members.iter().map(|member| member.id).collect();
         cx.emit(Event::Members(members));
         self.members_changed(cx, &before);
+        self.tell_seats(cx);
         Some(ids)
     }
 

@@ -9,6 +9,7 @@ use crate::api::{DisconnectReason, Event, PathKind};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
 use crate::path::{Origin, kind_of};
+use crate::seat::Seat;
 use crate::way::Way;
 use crate::wire::Dropped;
 use crate::wire::pair::{Opened, PairMessage};
@@ -84,7 +85,8 @@ impl Peer {
             }
         }
         let news = self.choose(cx);
-        if let Some((channel, payload)) = whole {
+        let passes = |whole: &(u8, Vec<u8>)| self.may_pass(cx, Seat::Watched, whole.0);
+        if let Some((channel, payload)) = whole.filter(passes) {
             cx.emit(Event::Datagram { player: self.info.id, channel, payload });
         }
         news

@@ -7,6 +7,7 @@ use crate::api::{Event, PathKind};
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
 use crate::path::TestOrder;
+use crate::seat::Seat;
 use crate::way::Way;
 use crate::wire::life::CHALLENGE;
 use crate::wire::pair::{MAX_PAYLOAD, OVERHEAD, PairMessage};
@@ -17,7 +18,7 @@ impl Peer {
     /// Sends a game datagram; false when there is no path, the other player is away, or it is too long.
     pub(crate) fn send(&mut self, cx: &mut Cx<'_>, channel: u8, payload: &[u8]) -> bool {
         // Nobody takes it at present, and a game's reliable messages are repeated by itself.
-        if !self.is_connected() || self.is_away() {
+        if !self.is_connected() || self.is_away() || !self.may_pass(cx, Seat::Spectator, channel) {
             return false;
         }
         let Some(way) = self.selected() else { return false };
@@ -36,6 +37,12 @@ impl Peer {
             self.transmit(cx, way, None, sealed);
         }
         true
+    }
+
+    /// Returns whether a game datagram passes on this channel, where the match is one with a spectator and this side has
+    /// this seat in it.
+    pub(super) fn may_pass(&self, cx: &Cx<'_>, seat: Seat, channel: u8) -> bool {
+        self.plan.seat() != seat || cx.config.spectator_channel == Some(channel)
     }
 
     /// Sends a test; how long it is to be where that is to be tested, a relay's header included.

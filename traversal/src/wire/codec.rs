@@ -56,6 +56,9 @@ mod tests {
     fn whatever_fits_a_datagram_can_be_read() {
         use crate::wire::message::{Response, RoomSummary};
         let room = |name: usize| RoomSummary {
+            spectators: 64,
+            spectator_limit: 64,
+            dedicated: false,
             name: name.to_string(),
             code: "ABCDEF".into(),
             host_name: "p".into(),

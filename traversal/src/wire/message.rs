@@ -2,7 +2,7 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
+//! directions; `room`, `seats`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
 //! other), `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
 
 mod calls;
@@ -16,6 +16,7 @@ mod members;
 mod quick;
 mod rendezvous;
 mod room;
+mod seats;
 mod to_player;
 mod to_server;
 mod topic;
@@ -48,6 +49,9 @@ pub use rendezvous::{
 pub use room::{
     KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
     checked_password,
+};
+pub use seats::{
+    AwaySeat, BANS_PER_PAGE, MAX_INSIDE, MAX_KEEP_SEAT, MAX_OUT, Rejoin, RoomBan, SeatKept, SeatTerms,
 };
 pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};

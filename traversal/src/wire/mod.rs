@@ -111,6 +111,9 @@ pub enum Dropped {
     /// It acknowledges what was never sent.
     #[error("acknowledges what was never sent")]
     NeverSent,
+    /// It is a game datagram of a player who only watches.
+    #[error("sent by a spectator")]
+    Spectator,
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ impl Rooms {
         asker: Asker,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
-        let options = options.checked()?;
+        let mut options = options.checked()?;
+        options.keep_seat = options.keep_seat.min(others.cx.config.keep_seat);
         others.roster.may_seek_room(asker.player)?;
         if self.queues.has(asker.player) {
             return Err(RequestError::AlreadyQueued);
@@ -102,7 +103,7 @@ impl Rooms {
         others.cx.count_room(&record.game);
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, "room opened");
         let (info, restored) = (room.info(), room.is_restored());
-        let snapshot = room.snapshot();
+        let snapshot = room.snapshot(&[]);
         others.respond(claim.asker, Ok(Response::Room(info)));
         self.list_room(&record);
         self.tell_ticket(others, claim.room, owner);

@@ -149,14 +149,14 @@ impl Rooms {
     pub(crate) fn move_out(&mut self, others: &mut Others<'_>, id: RoomId, to: &[SocketAddr]) {
         let Some(room) = self.rooms.get(&id) else { return };
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, "room moves to another node");
-        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        let inside: Vec<PlayerId> = room.inside().collect();
         self.release(others, id);
-        for member in members {
+        for member in inside {
             if others.roster.room_of(member) != Some(id) {
                 continue;
             }
             let present = others.roster.is_present(member, id);
-            others.roster.part_from_room(others.cx, member);
+            self.part(others, member);
             others.matches.let_go(others.cx, member);
             if present && !to.is_empty() {
                 others.cx.counters.sent_elsewhere += 1;

@@ -101,7 +101,7 @@ impl Rooms {
         invite: Option<InviteToken>,
     ) -> Result<Option<Response>, RequestError> {
         others.roster.note_wish(others.cx, asker);
-        let wish = JoinWish { asker, password: None, invite };
+        let wish = JoinWish { asker, password: None, invite, watch: None };
         if !code.is_empty() {
             return self.join(others, wish, RoomTarget::Code(code));
         }

@@ -85,18 +85,23 @@ impl Rooms {
             });
         }
         let (inside, hosts) = (others.roster.room_of(player), room.host() == player);
-        if room.kicked.has(now, player) && !hosts {
-            return Err(RequestError::Refused { reason: "the host put you out".into() });
+        if let Some(kick) = room.kicked.of(now, player).filter(|_| !hosts) {
+            return Err(RequestError::Banned { reason: kick.words.1.clone(), for_s: kick.left_s(now) });
         }
+        // Whoever has its place there has shown before that it may come in.
+        let same_place = entry.wish.watch.is_some() == room.is_watched_by(player);
+        let back = inside == Some(entry.room) && !hosts && same_place;
         let returns = entry.known || entry.resume || entry.allowed || inside == Some(entry.room) || hosts;
         if room.setup.options.locked && !returns {
             return Err(RequestError::RoomLocked);
         }
         entry.allowed |= room.invited.get(&player).is_some_and(|until| *until > now);
         entry.allowed |= self.is_invited(others, &entry)?;
-        self.check_password(others, &entry, ip)?;
+        if !back {
+            self.check_password(others, &entry, ip)?;
+        }
         match inside {
-            Some(inside) if inside == entry.room && !hosts => {
+            Some(_) if back => {
                 self.admit(others, &entry);
                 return Ok(());
             }
@@ -110,8 +115,15 @@ impl Rooms {
             None => {}
         }
         let room = self.rooms.get(&entry.room).ok_or(RequestError::NoSuchRoom)?;
-        if room.is_full() {
-            if entry.checked || !self.check(others, entry.room, false, Waiting::Join(entry)) {
+        if entry.wish.watch.is_some() {
+            let limit = room.setup.options.spectators;
+            if room.spectators.len() >= usize::from(limit) {
+                return Err(RequestError::SpectatorsFull { limit });
+            }
+        } else if room.is_full() {
+            // Seats that are kept are not asked for; others give way to who is there.
+            let kept = !self.keep_seat(others, room).is_zero();
+            if kept || entry.checked || !self.check(others, entry.room, false, Waiting::Join(entry)) {
                 return Err(RequestError::RoomFull);
             }
             tracing::trace!(?session, ?request, "room is full: its members are asked for a sign of life");

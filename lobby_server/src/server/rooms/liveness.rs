@@ -77,6 +77,7 @@ impl Rooms {
     /// A session gave a sign of life: perhaps somebody waits for it.
     pub(crate) fn session_heard(&mut self, others: &mut Others<'_>, id: SessionId) {
         self.heard(others, id);
+        self.seat_heard(others, id);
         self.awaited_heard(others, id);
         self.gathering_heard(others, id);
     }

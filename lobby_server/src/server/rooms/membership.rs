@@ -10,9 +10,9 @@ use traversal_core::wire::message::{
 use super::wishes::{Entry, Pending};
 use super::{Others, Rooms};
 use crate::ids::{SessionId, Sides};
-use crate::kicked::{Kick, OUT};
 use crate::registry::RegistryOperation;
 use crate::room::{ROOM_NEWS, Room};
+use crate::server::matches::PairKind;
 use crate::server::operator::RoomRow;
 use crate::server::timers::Timer;
 
@@ -24,6 +24,9 @@ impl Rooms {
     pub(super) fn admit(&mut self, others: &mut Others<'_>, entry: &Entry) {
         let (asker, id) = (entry.wish.asker, entry.room);
         let player = asker.player;
+        if let Some(resume) = entry.wish.watch {
+            return self.admit_spectator(others, asker, id, resume);
+        }
         let Some(info) = self.take_in(others, player, id) else { return };
         if let Some(room) = self.rooms.get_mut(&id).filter(|_| !entry.resume && !entry.known) {
             room.shared.came_in(player);
@@ -78,10 +81,12 @@ impl Rooms {
     /// Ends the room with this code for all who are in it.
     pub(crate) fn close_by_operator(&mut self, others: &mut Others<'_>, code: &str, reason: &RoomEnd) {
         let found = self.rooms.iter().find(|(_, room)| room.is_open() && room.setup.code == code);
-        let Some((id, members)) = found.map(|(id, room)| (*id, room.members.clone())) else { return };
+        let Some((id, inside)) = found.map(|(id, room)| (*id, room.inside().collect::<Vec<_>>())) else {
+            return;
+        };
         self.close_room(others, id, None, reason.clone());
-        for member in members {
-            others.matches.end_matches(others.cx, others.roster, member.id, MatchEnd::Left);
+        for player in inside {
+            others.matches.end_matches(others.cx, others.roster, player, MatchEnd::Left);
         }
     }
 
@@ -100,9 +105,11 @@ impl Rooms {
         let party = others.roster.party(others.cx, player)?;
         let room = self.rooms.get_mut(&id)?;
         if !room.has(player) {
+            room.remove(player);
             room.members.push(party.info);
         }
         let info = room.info();
+        self.away.remove(&player);
         others.roster.enter_room(others.cx, player, id);
         Some(info)
     }
@@ -123,7 +130,7 @@ impl Rooms {
                 others.roster,
                 epoch,
                 Sides { host: *other, joiner: player },
-                *other != host,
+                if *other == host { PairKind::Guest } else { PairKind::Mesh },
             );
         }
     }
@@ -148,7 +155,7 @@ impl Rooms {
                 && others.cx.now.saturating_duration_since(*heard) < REMATCH_FRESH
         });
         let room = self.rooms.get(&id).ok_or(RequestError::NotInRoom)?;
-        if there.is_none() {
+        if there.is_none() || !(room.has(player) && room.has(other)) {
             return Err(RequestError::NoSuchPlayer);
         }
         // Whose channel to the host is lost leaves the room and may join again.
@@ -161,7 +168,7 @@ impl Rooms {
             others.roster,
             epoch,
             Sides { host: other, joiner: player },
-            true,
+            PairKind::Mesh,
         );
         Ok(Response::Done)
     }
@@ -188,9 +195,9 @@ impl Rooms {
     pub(crate) fn tell_members(&mut self, others: &mut Others<'_>, id: RoomId) {
         others.cx.timers.set(Timer::News(id), None);
         let Some(room) = self.rooms.get(&id) else { return };
-        let snapshot = room.snapshot();
-        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
-        for member in members {
+        let snapshot = room.snapshot(&self.away_seats(others.cx.now, id));
+        let inside: Vec<PlayerId> = room.inside().collect();
+        for member in inside {
             for part in &snapshot {
                 others.tell(member, part.clone());
             }
@@ -215,6 +222,7 @@ impl Rooms {
         others.cx.timers.set(Timer::Shared(id), None);
         others.cx.timers.set(Timer::Guesses(id), None);
         others.cx.timers.set(Timer::Pairs(id), None);
+        self.away.retain(|_, away| away.room != id);
         let location = room.location(others.cx.config.node);
         self.unlist_room(&room.setup.game, location.node, &room.setup.options.name);
         let release =
@@ -228,12 +236,12 @@ impl Rooms {
         if others.roster.session_of(player).is_none() {
             return;
         }
-        let left = others.roster.part_from_room(others.cx, player);
+        let left = self.part(others, player);
         let Some((id, room)) = left.and_then(|id| Some((id, self.rooms.get_mut(&id)?))) else {
             return others.matches.end_matches(others.cx, others.roster, player, why);
         };
         if room.host() != player {
-            room.members.retain(|member| member.id != player);
+            room.remove(player);
             others.matches.end_matches(others.cx, others.roster, player, why);
             if self.is_inhabited(others, id) {
                 self.publish(others, id);
@@ -273,18 +281,18 @@ impl Rooms {
         let host = host.into();
         let Some(room) = self.rooms.get(&id) else { return };
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, %reason, "room closed");
-        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        let inside: Vec<PlayerId> = room.inside().collect();
         let absent = room.host();
         self.release(others, id);
         if Some(absent) != host {
             others.matches.end_matches(others.cx, others.roster, absent, MatchEnd::Gone);
         }
-        for member in members.into_iter().filter(|member| Some(*member) != host) {
+        for member in inside.into_iter().filter(|member| Some(*member) != host) {
             if others.roster.room_of(member) != Some(id) {
                 continue;
             }
             let present = others.roster.is_present(member, id);
-            others.roster.part_from_room(others.cx, member);
+            self.part(others, member);
             if present {
                 others.tell(member, ToPlayer::RoomEnded { room: id, reason: reason.clone() });
             }
@@ -297,39 +305,18 @@ impl Rooms {
     /// The host puts a member out.
     pub(super) fn put_out(&mut self, others: &mut Others<'_>, id: RoomId, member: PlayerId, reason: String) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.members.retain(|other| other.id != member);
-        others.roster.part_from_room(others.cx, member);
+        room.remove(member);
+        self.part(others, member);
         let ended = RoomEnd::Kicked { reason };
         others.tell(member, ToPlayer::RoomEnded { room: id, reason: ended });
         others.matches.end_kicked_matches(others.cx, others.roster, member);
         self.publish(others, id);
     }
 
-    /// Who was put out does not come back, with its ticket neither: the others get newer ones.
-    pub(super) fn keep_out(&mut self, others: &mut Others<'_>, id: RoomId, player: PlayerId) {
-        let now = others.cx.now;
-        let until_s = others.cx.time_of_day().map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.kicked.insert(now, player, Kick { until: now + OUT, until_s });
-        for member in self.next_generation(others, id) {
-            self.tell_kick_notes(others, id, member, &[(player, until_s)]);
-        }
-    }
-
-    /// A player has not taken up the room of its earlier session in time: its place is free.
-    pub(crate) fn stale_timeout(&mut self, others: &mut Others<'_>, player: PlayerId) {
-        if others.roster.is_stale(player) {
-            self.leave_room(others, player, MatchEnd::Gone);
-        }
-    }
-
     /// A player that was in this room has logged in anew: its place is kept for a while, if the room is one of its game.
     pub(crate) fn keep_place(&mut self, others: &mut Others<'_>, player: PlayerId, room: RoomId, game: &str) {
         if self.rooms.get(&room).is_some_and(|room| room.setup.game == game) {
-            others
-                .cx
-                .timers
-                .set(Timer::Stale(player), Some(others.cx.now + others.cx.config.session_timeout));
+            self.keep_stale(others, player, room);
         } else {
             self.leave_room(others, player, MatchEnd::Left);
         }

@@ -21,6 +21,7 @@ use super::{Others, Rooms};
 use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::{SessionId, Sides};
 use crate::room::Room;
+use crate::server::matches::PairKind;
 use crate::server::roster::Client;
 use crate::server::timers::Timer;
 
@@ -119,7 +120,11 @@ impl Rooms {
         let id = about.room;
         let inside = others.roster.is_present(member, id);
         let Some(room) = self.rooms.get(&id).filter(|_| inside) else { return };
-        if !room.setup.options.migrate || room.epoch != about.epoch || room.host() == member {
+        if !room.setup.options.migrate
+            || room.epoch != about.epoch
+            || room.host() == member
+            || !room.has(member)
+        {
             return;
         }
         match self.losses.get_mut(&id) {
@@ -364,19 +369,20 @@ impl Rooms {
         self.abandon_loss(others, id);
         others.matches.end_matches(others.cx, others.roster, previous, MatchEnd::Migrated);
         let members = self.successors(others, id);
+        let spectators = self.spectators(others, id);
         self.seat_former_host(others, previous, &info);
         for member in std::iter::once(chosen).chain(members.iter().copied()) {
             others.tell(member, ToPlayer::HostChanged { room: info.clone(), previous });
             self.tell_ticket(others, id, member);
         }
-        for member in members {
-            others.matches.begin_match(
-                others.cx,
-                others.roster,
-                epoch,
-                Sides { host: chosen, joiner: member },
-                false,
-            );
+        for spectator in &spectators {
+            others.tell(*spectator, ToPlayer::HostChanged { room: info.clone(), previous });
+        }
+        let guests = members.into_iter().map(|member| (member, PairKind::Guest));
+        for (joiner, kind) in guests.chain(spectators.into_iter().map(|player| (player, PairKind::Spectator)))
+        {
+            let sides = Sides { host: chosen, joiner };
+            others.matches.begin_match(others.cx, others.roster, epoch, sides, kind);
         }
         self.ask_again(others, id);
         self.publish(others, id);

@@ -2,7 +2,7 @@
 
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::text::{self, Metadata};
-use traversal_core::wire::message::{MatchEnd, Request, RequestError, Response};
+use traversal_core::wire::message::{MatchEnd, Rejoin, Request, RequestError, Response};
 
 use super::wishes::{Entry, JoinWish, Pending, Waiting};
 use super::{Others, Rooms};
@@ -45,11 +45,18 @@ impl Rooms {
             }
             Request::JoinRoom { target, password } => {
                 others.roster.note_wish(others.cx, asker);
-                self.join(others, JoinWish { asker, password, invite: None }, target)
+                self.join(others, JoinWish { asker, password, invite: None, watch: None }, target)
             }
             Request::JoinInvited { code, token } => self.join_invited(others, asker, code, token),
             Request::MakeInvite(terms) => self.make_invite(others, player, terms),
             Request::RevokeInvites => self.revoke_invites(others, player).map(Some),
+            Request::Spectate { target, password, resume } => {
+                others.roster.note_wish(others.cx, asker);
+                self.join(others, JoinWish { asker, password, invite: None, watch: Some(resume) }, target)
+            }
+            Request::TakeSeat => self.take_seat(others, asker),
+            Request::ListBans { after } => self.list_bans(others, player, after).map(Some),
+            Request::LiftBan { player: target } => self.lift_ban(others, player, target).map(Some),
             Request::LeaveRoom => self.leave(others, player).map(Some),
             Request::ListRooms { query } => self.list(others, asker, query),
             Request::WatchRooms { watch, query, pause_ms } => {
@@ -85,12 +92,17 @@ impl Rooms {
         match request {
             Request::JoinRoom { .. }
             | Request::JoinInvited { .. }
+            | Request::Spectate { .. }
             | Request::TakeUpRoom { .. }
             | Request::QuickMatch(_) => 8.0,
             Request::Kick { .. } => 4.0,
-            Request::SetMetadata(_) | Request::RevokeInvites => {
+            Request::SetMetadata(_)
+            | Request::RevokeInvites
+            | Request::LiftBan { .. }
+            | Request::TakeSeat => {
                 let room = others.roster.room_of(player).and_then(|room| self.rooms.get(&room));
-                room.map_or(0, |room| room.members.len()) as f64
+                let inside = room.map_or(0, |room| room.inside().count()) as f64;
+                if matches!(request, Request::TakeSeat) { 8.0 + 2.0 * inside } else { inside }
             }
             Request::Rematch { .. } => 2.0,
             Request::InRoom(asked) => self.effects_in_room(others, player, asked),
@@ -195,17 +207,16 @@ impl Rooms {
         &mut self,
         others: &mut Others<'_>,
         host: PlayerId,
-        (target, rejoin): (PlayerId, bool),
+        (target, rejoin): (PlayerId, Rejoin),
         reason: String,
     ) -> Result<Response, RequestError> {
         let room = self.hosted_room(others, host)?;
-        if target == host || !self.rooms.get(&room).is_some_and(|room| room.has(target)) {
-            return Err(RequestError::NoSuchPlayer);
-        }
-        self.put_out(others, room, target, text::REASON.clean(&reason));
-        if !rejoin {
-            self.keep_out(others, room, target);
-        }
+        let rejoin = rejoin.checked()?;
+        let name = self.rooms.get(&room).and_then(|room| room.name_of(target));
+        let Some(name) = name.filter(|_| target != host) else { return Err(RequestError::NoSuchPlayer) };
+        let reason = text::REASON.clean(&reason);
+        self.put_out(others, room, target, reason.clone());
+        self.keep_out(others, room, target, rejoin, (name, reason));
         Ok(Response::Done)
     }
 

@@ -1,9 +1,10 @@
 //! Seats: a member of a room of whom nothing is heard keeps its place, its id and its matches for a while, and plays on when
 //! it is back.
 //!
-//! A seat is a session that may be silent for longer ([`ServerConfig::keep_seat`](crate::ServerConfig::keep_seat)): so it is
-//! bound to the player's key, there is one for each player, and it counts against all limits like any session. In a full
-//! room it gives way to somebody who is there (`liveness`).
+//! A seat is a session that may be silent for longer (`RoomOptions::keep_seat`, and no longer than
+//! [`ServerConfig::keep_seat`](crate::ServerConfig::keep_seat)): so it is bound to the player's key, there is one for each
+//! player, and it counts against all limits like any session. Where the room keeps none, a silent member gives way to
+//! somebody who is there (`liveness`).
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use traversal_core::wire::message::{KeptMatch, MAX_KEPT, RoomInfo, ToPlayer, Top
 
 use super::{Others, Rooms};
 use crate::ids::{SessionId, Sides};
+use crate::room::Room;
+use crate::server::matches::PairKind;
 use crate::server::timers::Timer;
 
 /// Two members who are there may have no match for so long before they get a fresh one: by then both have said which
@@ -20,20 +23,28 @@ const SAID: Duration = Duration::from_secs(3);
 
 /// A player in a room may have been silent anyway for so long when it went away: it gives a sign of life every 4 s,
 /// and one may get lost.
-const QUIET: Duration = Duration::from_secs(8);
+pub(super) const QUIET: Duration = Duration::from_secs(8);
 
 impl Rooms {
     /// Returns how long this session may be silent. One whose player is in a room with others has a seat there.
     pub(crate) fn silence(&self, others: &Others<'_>, id: SessionId) -> Duration {
         let Some(client) = others.roster.client(id) else { return Duration::ZERO };
         let usual = others.cx.config.silence(client.is_confirmed());
-        let room =
-            others.roster.player_in(id).and_then(|player| self.rooms.get(&others.roster.room_of(player)?));
-        if room.is_some_and(|room| room.members.len() > 1) {
-            usual.max(others.cx.config.keep_seat + QUIET)
-        } else {
-            usual
-        }
+        let kept = self.seat_of(others, id).map(|(_, room)| self.keep_seat(others, room));
+        kept.filter(|kept| !kept.is_zero()).map_or(usual, |kept| kept + QUIET)
+    }
+
+    /// Returns whose seat this session has, and the room, if there is anybody to keep it for.
+    pub(super) fn seat_of(&self, others: &Others<'_>, id: SessionId) -> Option<(PlayerId, &Room)> {
+        let player = others.roster.player_in(id)?;
+        let room = self.rooms.get(&others.roster.room_of(player)?)?;
+        let shared = room.members.len() > 1 || !room.setup.options.seat;
+        (shared && room.has(player)).then_some((player, room))
+    }
+
+    /// Returns for how long this room keeps a seat.
+    pub(super) fn keep_seat(&self, others: &Others<'_>, room: &Room) -> Duration {
+        room.setup.options.keep_seat.min(others.cx.config.keep_seat)
     }
 
     /// A host that was replaced while nobody heard it keeps its seat, as the last of the members.
@@ -79,17 +90,19 @@ impl Rooms {
         // Pairs of a mesh ask by themselves.
         let (host, epoch, mut absent) = (room.host(), room.epoch, false);
         let present = |player: PlayerId| others.roster.is_present(player, id);
-        let members = room.members.iter().skip(1).map(|member| member.id);
-        let unmatched = members
+        let guests = room.inside().skip(1);
+        let unmatched = guests
             .filter(|member| present(host) && present(*member) && !others.matches.are_matched(host, *member));
-        for member in unmatched.collect::<Vec<_>>() {
+        let unmatched: Vec<(PlayerId, PairKind)> =
+            unmatched.map(|player| (player, PairKind::with_host(room.is_watched_by(player)))).collect();
+        for (member, kind) in unmatched {
             if others.roster.is_fresh(others.cx, host) && others.roster.is_fresh(others.cx, member) {
                 others.matches.begin_match(
                     others.cx,
                     others.roster,
                     epoch,
                     Sides { host, joiner: member },
-                    false,
+                    kind,
                 );
             } else {
                 absent = true;
@@ -113,8 +126,10 @@ impl Rooms {
             return;
         };
         // In a mesh everybody plays with everybody.
-        let (id, host) =
-            (room.setup.id, (room.setup.options.topology == Topology::Star).then(|| room.host()));
+        let (id, host) = (
+            room.setup.id,
+            (room.setup.options.topology == Topology::Star || !room.has(player)).then(|| room.host()),
+        );
         for kept in kept.into_iter().take(MAX_KEPT) {
             others.matches.keep_match(others.cx, others.roster, player, (id, host), kept);
         }

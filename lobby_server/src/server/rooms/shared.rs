@@ -95,9 +95,9 @@ impl Rooms {
     pub(super) fn tell_changed(&mut self, others: &mut Others<'_>, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let changed = ToPlayer::RoomChanged(room.info());
-        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
-        for member in members {
-            others.tell(member, changed.clone());
+        let inside: Vec<PlayerId> = room.inside().collect();
+        for player in inside {
+            others.tell(player, changed.clone());
         }
         self.update_record(others, id);
     }

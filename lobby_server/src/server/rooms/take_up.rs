@@ -19,7 +19,7 @@ use crate::room::{self, Origin, PasswordHash, Room, Setup};
 use crate::server::refusals::Refusal;
 
 /// Keeps tickets apart from whatever else the server's key may sign.
-const PURPOSE: &[u8] = b"bevy_traversal room ticket 1";
+const PURPOSE: &[u8] = b"bevy_traversal room ticket 2";
 
 /// Returns what a ticket's seal covers; each text with its length in front, so that no two are alike.
 fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: PlayerId) -> Vec<u8> {
@@ -34,13 +34,15 @@ fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: Playe
     content.extend_from_slice(&holder.0);
     content.extend_from_slice(&ticket.generation.to_le_bytes());
     content.extend_from_slice(&ticket.until_s.to_le_bytes());
-    let RoomTerms { capacity, public, auto_allow, migrate, topology, password } = ticket.terms;
+    let RoomTerms { capacity, public, auto_allow, migrate, topology, password, seats } = ticket.terms;
     content.extend_from_slice(&capacity.to_le_bytes());
     content.push(match topology {
         Topology::Star => 0,
         Topology::Mesh => 1,
     });
-    content.extend([public, auto_allow, migrate, password].map(u8::from));
+    content.extend([public, auto_allow, migrate, password, seats.seat].map(u8::from));
+    content.extend_from_slice(&seats.keep_seat_s.to_le_bytes());
+    content.extend_from_slice(&seats.spectators.to_le_bytes());
     content
 }
 
@@ -104,7 +106,7 @@ impl Rooms {
             self.leave_former(others, player);
         }
         let entry = |resume, allowed| {
-            let wish = JoinWish { asker, password: options.password.clone(), invite: None };
+            let wish = JoinWish { asker, password: options.password.clone(), invite: None, watch: None };
             Entry { resume, allowed, known: true, ..Entry::new(wish, ticket.room) }
         };
         let owner = ticket.host == player;
@@ -200,6 +202,9 @@ impl Rooms {
                 locked: options.locked,
                 teams: options.teams,
                 properties: Metadata::new(),
+                keep_seat: terms.seats.keep_seat(),
+                spectators: terms.seats.spectators,
+                seat: terms.seats.seat,
             },
             password,
         };
@@ -253,6 +258,7 @@ impl Rooms {
         }
         let info = room.info();
         others.roster.enter_room(others.cx, player, id);
+        self.away.remove(&player);
         self.abandon_loss(others, id);
         others.matches.tell_public(others.cx, others.roster, player);
         self.pair_later(others, id);

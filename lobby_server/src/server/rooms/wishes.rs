@@ -30,6 +30,8 @@ pub(super) struct JoinWish {
     pub(super) password: Option<Secret<String>>,
     /// The player was given this by the room's host.
     pub(super) invite: Option<InviteToken>,
+    /// The player only wants to watch; true: it does so already, in an earlier session.
+    pub(super) watch: Option<bool>,
 }
 
 /// A room is being looked for.

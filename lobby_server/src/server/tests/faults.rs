@@ -42,7 +42,7 @@ fn a_full_room_lets_a_player_in_whose_ghost_is_silent() {
     let mut world = World::new();
     let host = world.player(1, "203.0.113.1:4000");
     let ghost = world.player(2, "198.51.100.1:5000");
-    world.host(host, RoomOptions { capacity: 2, ..named("r") });
+    world.host(host, RoomOptions { capacity: 2, keep_seat: Duration::ZERO, ..named("r") });
     assert!(world.answer(ghost, by_name("r")).is_ok());
     world.kill(ghost);
     world.pass(Duration::from_millis(1500));
@@ -73,7 +73,7 @@ fn of_two_who_wait_for_one_free_place_one_gets_it() {
     let mut world = World::new();
     let host = world.player(1, "203.0.113.1:4000");
     let ghost = world.player(2, "198.51.100.1:5000");
-    world.host(host, RoomOptions { capacity: 2, ..named("r") });
+    world.host(host, RoomOptions { capacity: 2, keep_seat: Duration::ZERO, ..named("r") });
     assert!(world.answer(ghost, by_name("r")).is_ok());
     world.kill(ghost);
     world.pass(Duration::from_secs(2));
@@ -174,7 +174,7 @@ fn a_place_that_is_not_taken_up_again_is_given_away() {
     let mut world = World::new();
     let host = world.player(1, "203.0.113.1:4000");
     let member = world.player(2, "198.51.100.1:5000");
-    world.host(host, named("r"));
+    world.host(host, RoomOptions { keep_seat: Duration::ZERO, ..named("r") });
     assert!(world.answer(member, by_name("r")).is_ok());
     world.kill(member);
     let back = world.player(2, "198.51.100.1:5001");

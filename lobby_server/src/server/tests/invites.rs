@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use traversal_core::wire::message::{
-    InRoom, InviteFault, InviteTerms, InviteToken, MAX_OPEN_INVITES, Request, RequestError, Response,
+    InRoom, InviteFault, InviteTerms, InviteToken, MAX_OPEN_INVITES, Rejoin, Request, RequestError, Response,
     RoomInfo, RoomOptions,
 };
 
@@ -107,7 +107,8 @@ fn the_hosts_word_a_ban_and_another_host_end_all_invites() {
         assert!(world.answer(guest, by(&room, token)).is_ok());
     }
     // Who was put out is out whatever it shows, and an invite that it has serves nobody else.
-    let kick = Request::Kick { player: world.fakes[first].id(), reason: String::new(), rejoin: false };
+    let kick =
+        Request::Kick { player: world.fakes[first].id(), reason: String::new(), rejoin: Rejoin::Never };
     assert_eq!(world.answer(host, kick), Ok(Response::Done));
     assert_eq!(world.answer(third, by(&room, token)), over(InviteFault::Ended));
     let token = invite(&mut world, host, InviteTerms::for_minutes(60));

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use traversal_core::id::RoomId;
 use traversal_core::wire::message::{
-    KickNote, Request, RequestError, Response, RoomEnd, RoomInfo, RoomOptions, RoomTicket, ToPlayer, ToServer,
+    KickNote, Rejoin, Request, RequestError, Response, RoomEnd, RoomInfo, RoomOptions, RoomTicket, ToPlayer,
+    ToServer,
 };
 
 use super::{World, back_to, by_name, named};
 
 /// A room whose host has put the third player out. The players, the room and the ticket of the one who is out.
-fn kicked(options: RoomOptions, rejoin: bool) -> (World, [usize; 3], RoomInfo, RoomTicket) {
+fn kicked(options: RoomOptions, rejoin: Rejoin) -> (World, [usize; 3], RoomInfo, RoomTicket) {
     let mut world = World::new();
     let players = [(1, "203.0.113.1:4000"), (2, "198.51.100.1:5000"), (3, "198.51.100.2:5000")]
         .map(|(secret, address)| world.player(secret, address));
@@ -41,24 +42,24 @@ fn answer_last(world: &mut World, host: usize, allow: bool) {
 
 #[test]
 fn who_was_put_out_stays_out_whoever_hosts_and_by_whatever_way() {
-    let (mut world, [host, member, out], room, ticket) = kicked(named("r"), false);
+    let (mut world, [host, member, out], room, ticket) = kicked(named("r"), Rejoin::Never);
     for request in [by_name("r"), back_to(&room, ticket)] {
         let answer = world.answer(out, request);
-        assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
+        assert!(matches!(answer, Err(RequestError::Banned { .. })), "{answer:?}");
     }
     // With a new session, and under another host.
     let again = world.player(3, "198.51.100.7:5000");
     assert!(world.answer(host, Request::LeaveRoom).is_ok());
     assert_eq!(world.fakes[member].members(), [world.fakes[member].id()]);
     let answer = world.answer(again, by_name("r"));
-    assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(RequestError::Banned { .. })), "{answer:?}");
     let friend = world.player(4, "198.51.100.4:5000");
     assert!(world.answer(friend, by_name("r")).is_ok());
 }
 
 #[test]
 fn who_may_rejoin_does() {
-    let (mut world, [.., out], ..) = kicked(named("r"), true);
+    let (mut world, [.., out], ..) = kicked(named("r"), Rejoin::Now);
     assert!(matches!(world.answer(out, by_name("r")), Ok(Response::Room(_))));
 }
 
@@ -74,7 +75,7 @@ fn notes_of(world: &World, index: usize) -> Vec<KickNote> {
 
 #[test]
 fn a_kick_outlives_a_restart_by_the_notes_that_any_member_holds_and_none_can_make() {
-    let (mut world, [host, member, out], room, ticket) = kicked(named("r"), false);
+    let (mut world, [host, member, out], room, ticket) = kicked(named("r"), Rejoin::Never);
     let tickets = [host, member].map(|player| world.fakes[player].ticket());
     let out_id = world.fakes[out].id();
     assert_eq!(notes_of(&world, member), notes_of(&world, host));
@@ -113,7 +114,7 @@ fn a_kick_outlives_a_restart_by_the_notes_that_any_member_holds_and_none_can_mak
     assert_eq!(world.fakes[host].members(), [world.fakes[host].id(), member_id]);
     for request in [by_name("r"), back_to(&room, ticket)] {
         let answer = world.answer(out, request);
-        assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
+        assert!(matches!(answer, Err(RequestError::Banned { .. })), "{answer:?}");
     }
     // And it goes on: those who come now hold the note.
     let late = world.player(6, "198.51.100.6:5000");
@@ -135,7 +136,8 @@ fn a_note_ends_a_day_after_the_kick_over_a_restart() {
             options: room.options(None),
         };
         assert!(world.answer(out, by_name("r")).is_ok());
-        let kick = Request::Kick { player: world.fakes[out].id(), reason: String::new(), rejoin: false };
+        let rejoin = Rejoin::After { seconds: 86_400 };
+        let kick = Request::Kick { player: world.fakes[out].id(), reason: String::new(), rejoin };
         assert!(world.answer(host, kick).is_ok());
         let notes = notes_of(&world, host);
         world.restart();
@@ -153,7 +155,7 @@ fn a_note_ends_a_day_after_the_kick_over_a_restart() {
 #[test]
 fn after_a_restart_an_old_ticket_opens_no_invite_only_room() {
     let options = RoomOptions { auto_allow: false, ..named("r") };
-    let (mut world, [host, _, out], room, ticket) = kicked(options, false);
+    let (mut world, [host, _, out], room, ticket) = kicked(options, Rejoin::Never);
     let of_host = world.fakes[host].ticket();
     world.restart();
     let host = world.player(1, "203.0.113.1:4000");
@@ -170,7 +172,7 @@ fn after_a_restart_an_old_ticket_opens_no_invite_only_room() {
 
 #[test]
 fn who_comes_first_after_a_restart_with_an_old_ticket_does_not_keep_the_room() {
-    let (mut world, [host, member, _], room, ticket) = kicked(named("r"), false);
+    let (mut world, [host, member, _], room, ticket) = kicked(named("r"), Rejoin::Never);
     let (of_host, of_member) = (world.fakes[host].ticket(), world.fakes[member].ticket());
     world.restart();
     let out = world.player(3, "198.51.100.2:5000");
@@ -198,7 +200,7 @@ fn who_comes_first_after_a_restart_with_an_old_ticket_does_not_keep_the_room() {
 fn who_takes_a_room_up_says_nothing_about_it_that_the_host_did_not_say() {
     // The host wants neither another host nor strangers.
     let options = RoomOptions { migrate: false, ..named("r") };
-    let (mut world, [_, member, _], room, _) = kicked(options, false);
+    let (mut world, [_, member, _], room, _) = kicked(options, Rejoin::Never);
     let of_member = world.fakes[member].ticket();
     world.restart();
     let member = world.player(2, "198.51.100.1:5000");

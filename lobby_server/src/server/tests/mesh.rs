@@ -81,7 +81,11 @@ fn leaving_kicking_and_closing_end_all_pairs() {
         assert_eq!(ends(&world.fakes[index]), [MatchEnd::Left], "{index}");
     }
     assert_eq!(world.server.gauges().matches, 6);
-    let kick = Request::Kick { player: world.fakes[2].id(), reason: "cheats".into(), rejoin: false };
+    let kick = Request::Kick {
+        player: world.fakes[2].id(),
+        reason: "cheats".into(),
+        rejoin: message::Rejoin::Never,
+    };
     assert_eq!(world.answer(0, kick), Ok(Response::Done));
     assert_eq!(ends(&world.fakes[2]), [MatchEnd::Left, MatchEnd::Kicked, MatchEnd::Kicked, MatchEnd::Kicked]);
     for index in [0, 3, 4] {

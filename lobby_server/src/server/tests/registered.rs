@@ -45,7 +45,7 @@ fn m33_one_program_at_one_address_reports_addresses_matches_and_maintains() {
     assert_eq!(world.fakes[joiner].plans()[0].peer_public, [at("203.0.113.1:4000")]);
     assert_eq!(world.fakes[host].plans()[0].peer_public, [at("198.51.100.1:5000")]);
     // Maintenance: whoever is silent is forgotten, whoever gives signs of life is not.
-    let timeout = ServerConfig::default().keep_seat;
+    let timeout = RoomOptions::default().keep_seat;
     world.kill(joiner);
     let (step, mut passed) = (timeout / 8, Duration::ZERO);
     while passed <= timeout + step {

@@ -70,7 +70,11 @@ fn each_refusal_says_why() {
     assert_eq!(world.answer(joiner, by_name("r")), Err(RequestError::WrongPassword));
     assert_eq!(world.answer(host, by_name("r")), Err(RequestError::AlreadyInRoom));
     assert_eq!(world.answer(joiner, Request::LeaveRoom), Err(RequestError::NotInRoom));
-    let kick = Request::Kick { player: world.fakes[host].id(), reason: String::new(), rejoin: false };
+    let kick = Request::Kick {
+        player: world.fakes[host].id(),
+        reason: String::new(),
+        rejoin: message::Rejoin::Never,
+    };
     assert_eq!(world.answer(joiner, kick.clone()), Err(RequestError::NotInRoom));
     let create = Request::CreateRoom { options: named("R ") };
     assert_eq!(world.answer(joiner, create), Err(RequestError::NameTaken));
@@ -78,7 +82,8 @@ fn each_refusal_says_why() {
     let join = || Request::JoinRoom { target: RoomTarget::Name("r".into()), password: password.clone() };
     assert!(world.answer(joiner, join()).is_ok());
     assert_eq!(world.answer(joiner, kick), Err(RequestError::NotHost));
-    let nobody = Request::Kick { player: PlayerId([0; 16]), reason: String::new(), rejoin: false };
+    let nobody =
+        Request::Kick { player: PlayerId([0; 16]), reason: String::new(), rejoin: message::Rejoin::Never };
     assert_eq!(world.answer(host, nobody), Err(RequestError::NoSuchPlayer));
 
     let other = world.add(3, "198.51.100.2:5000");
@@ -146,7 +151,11 @@ fn leaving_kicking_and_closing_end_matches_with_their_reasons() {
     assert_eq!(match_ends(&world.fakes[host]), [MatchEnd::Left]);
     assert_eq!(world.fakes[stayer].members().len(), 3);
 
-    let kick = Request::Kick { player: world.fakes[kicked].id(), reason: "cheats".into(), rejoin: false };
+    let kick = Request::Kick {
+        player: world.fakes[kicked].id(),
+        reason: "cheats".into(),
+        rejoin: message::Rejoin::Never,
+    };
     assert_eq!(world.answer(host, kick), Ok(Response::Done));
     assert_eq!(match_ends(&world.fakes[kicked]), [MatchEnd::Kicked]);
     assert_eq!(room_ends(&world.fakes[kicked]), [RoomEnd::Kicked { reason: "cheats".into() }]);

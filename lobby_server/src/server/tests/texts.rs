@@ -134,7 +134,9 @@ fn reasons_reach_the_other_player_without_what_steers_or_hides() {
         assert_eq!(join(&mut world, false), Some(refused));
         assert!(matches!(join(&mut world, true), Some(Ok(Response::Room(_)))));
         let player = world.fakes[guest].id();
-        world.answer(host, Request::Kick { player, reason: text.repeat(20), rejoin: true }).unwrap();
+        world
+            .answer(host, Request::Kick { player, reason: text.repeat(20), rejoin: message::Rejoin::Now })
+            .unwrap();
         let kicked = RoomEnd::Kicked { reason: REASON.clean(&text.repeat(20)) };
         let told = world.fakes[guest]
             .told

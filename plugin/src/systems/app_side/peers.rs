@@ -12,21 +12,36 @@ impl AppSide<'_> {
         self.stories.note(&event);
         match event {
             Event::Plan { peer, role, methods, seat } => {
-                let (hosting, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);
+                let (hosting, mesh) = (seat.hosts(), seat == Seat::MeshPeer);
                 self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, hosting, mesh });
             }
             Event::PeerConnected { peer, seat, path, proven, code } => {
-                let (hosting, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);
+                let (hosting, mesh) = (seat.hosts(), seat == Seat::MeshPeer);
+                let spectator = matches!(seat, Seat::Watched | Seat::Spectator);
                 let client_id = peer.id.client_id();
                 let info = peer.clone();
-                let connected =
-                    Peer { info, client_id, hosting, mesh, path: path.clone(), away: false, generation };
+                let connected = Peer {
+                    info,
+                    client_id,
+                    hosting,
+                    mesh,
+                    spectator,
+                    path: path.clone(),
+                    away: false,
+                    generation,
+                };
                 self.peers.0.insert(peer.id, connected);
                 // renet runs between the host and each of the others, also in a mesh.
                 if !mesh {
-                    self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, hosting });
+                    self.hand_off.changes.push(Change::Connected {
+                        player: peer.id,
+                        client_id,
+                        hosting,
+                        spectator,
+                    });
                 }
-                let connected = m::PeerConnected { peer, client_id, path, hosting, mesh, proven, code };
+                let connected =
+                    m::PeerConnected { peer, client_id, path, hosting, mesh, spectator, proven, code };
                 self.out.peer_connected.write(connected);
             }
             Event::PeerRelayed { peer, report } => {

@@ -58,6 +58,8 @@ pub struct PunchPlan {
     pub peer_rtt: Option<RoundTrip>,
     /// This is the other player's lasting X25519 key, of which its id is made.
     pub peer_key: [u8; 32],
+    /// This says whether the side that does not host only watches: what it sends is dropped.
+    pub spectator: bool,
 }
 
 impl PunchPlan {
@@ -65,6 +67,8 @@ impl PunchPlan {
     pub fn seat(&self) -> Seat {
         match (self.mesh, self.hosting) {
             (true, _) => Seat::MeshPeer,
+            (false, true) if self.spectator => Seat::Watched,
+            (false, false) if self.spectator => Seat::Spectator,
             (false, true) => Seat::Host,
             (false, false) => Seat::Guest,
         }
@@ -91,6 +95,7 @@ impl fmt::Debug for PunchPlan {
             .field("mesh", &self.mesh)
             .field("peer_rtt", &self.peer_rtt)
             .field("peer_key", &self.peer_key)
+            .field("spectator", &self.spectator)
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,14 @@
 //! Rooms and the players in them, as members and strangers see them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::MAX_PASSWORD;
 use super::gather::{MESH_CAPACITY, Topology};
 use super::members::{PropertiesOf, check_teams};
+use super::seats::{MAX_INSIDE, MAX_KEEP_SEAT, SeatTerms, seconds};
 use super::to_player::RequestError;
 use crate::id::{PlayerId, RoomId};
 use crate::method::ExpectedWay;
@@ -28,7 +30,8 @@ pub struct PlayerInfo {
 pub struct RoomOptions {
     /// The name is unique per game on a server. It may be empty: then the server takes the code as the name.
     pub name: String,
-    /// So many players may be in the room, the host among them: 2..=64.
+    /// So many players may be in the room, the host among them where it has a [`seat`](Self::seat): 2..=64, and 1..=64
+    /// without.
     pub capacity: u16,
     /// Everyone who joins is asked for it.
     pub password: Option<Secret<String>>,
@@ -53,6 +56,17 @@ pub struct RoomOptions {
     /// opens the room: the agent sends them as soon as it is open.
     #[serde(skip)]
     pub properties: BTreeMap<String, String>,
+    /// A member of whom nothing is heard keeps its seat for so long: 0 to 600 s, in whole seconds; 60 s by default. The
+    /// seat counts against the capacity meanwhile. With zero a full room gives the seat of a silent member to whoever
+    /// knocks.
+    #[serde(with = "seconds")]
+    pub keep_seat: Duration,
+    /// So many may watch the room beside its players: 0 (the default) to 64, with the capacity no more than
+    /// [`MAX_INSIDE`].
+    pub spectators: u16,
+    /// This says whether the host is a player (the default). A host without a seat, such as a dedicated server, does not
+    /// count against the capacity, and takes the room along when it leaves, whatever `migrate` says.
+    pub seat: bool,
 }
 
 impl Default for RoomOptions {
@@ -69,6 +83,9 @@ impl Default for RoomOptions {
             locked: false,
             teams: Vec::new(),
             properties: BTreeMap::new(),
+            keep_seat: Duration::from_secs(60),
+            spectators: 0,
+            seat: true,
         }
     }
 }
@@ -83,8 +100,17 @@ impl RoomOptions {
     /// [`RequestError::Malformed`]: which of them is not valid, and the rule.
     pub fn checked(self) -> Result<Self, RequestError> {
         let malformed = |what: &str| RequestError::Malformed { what: what.into() };
-        if !CAPACITY.contains(&self.capacity) {
+        if !CAPACITY.contains(&self.capacity) && (self.seat || self.capacity != 1) {
             return Err(malformed("room capacity (2 to 64)"));
+        }
+        if self.capacity.saturating_add(self.spectators) > MAX_INSIDE {
+            return Err(malformed("spectators (with the capacity at most 64)"));
+        }
+        if self.keep_seat > MAX_KEEP_SEAT {
+            return Err(malformed("time to keep a seat (0 to 600 s)"));
+        }
+        if self.topology == Topology::Mesh && !self.seat {
+            return Err(malformed("seat (the host of a mesh is a player)"));
         }
         if self.topology == Topology::Mesh && self.capacity > MESH_CAPACITY {
             return Err(malformed("room capacity (2 to 16 in a mesh)"));
@@ -100,6 +126,7 @@ impl RoomOptions {
             password: checked_password(self.password)?,
             metadata: text::check_metadata(&self.metadata)?,
             properties: PropertiesOf::Room.change(&BTreeMap::new(), &properties)?,
+            migrate: self.migrate && self.seat,
             ..self
         })
     }
@@ -155,7 +182,7 @@ pub struct RoomInfo {
     pub code: String,
     /// This player hosts the room.
     pub host: PlayerId,
-    /// Players it takes, with the host.
+    /// Players it takes, with the host where it has a seat.
     pub capacity: u16,
     /// This is what the game says about it, see [`RoomOptions::metadata`].
     #[serde(deserialize_with = "text::read_metadata")]
@@ -174,6 +201,8 @@ pub struct RoomInfo {
     pub locked: bool,
     /// These are the sizes of its teams, see [`RoomOptions::teams`].
     pub teams: Vec<u8>,
+    /// This is what its host says about seats.
+    pub seats: SeatTerms,
 }
 
 impl RoomInfo {
@@ -191,6 +220,9 @@ impl RoomInfo {
             locked: self.locked,
             teams: self.teams.clone(),
             properties: BTreeMap::new(),
+            keep_seat: self.seats.keep_seat(),
+            spectators: self.seats.spectators,
+            seat: self.seats.seat,
         }
     }
 }
@@ -234,6 +266,8 @@ pub struct RoomTerms {
     pub topology: Topology,
     /// It has a password.
     pub password: bool,
+    /// This is what the host says about seats.
+    pub seats: SeatTerms,
 }
 
 impl RoomTerms {
@@ -246,6 +280,7 @@ impl RoomTerms {
             migrate: options.migrate,
             topology: options.topology,
             password: options.password.is_some(),
+            seats: SeatTerms::of(options),
         }
     }
 }
@@ -274,12 +309,21 @@ pub struct KickNote {
     pub until_s: u64,
     /// Made by the server.
     pub seal: [u8; 16],
+    /// Of two notes about one player the one with the greater number counts.
+    pub serial: u32,
+    /// The host has lifted the ban: of two notes with one number, this one counts.
+    pub lifted: bool,
 }
 
 impl std::fmt::Debug for KickNote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { player, until_s, seal: _ } = self;
-        f.debug_struct("KickNote").field("player", player).field("until_s", until_s).finish_non_exhaustive()
+        let Self { player, until_s, serial, lifted, seal: _ } = self;
+        let mut note = f.debug_struct("KickNote");
+        note.field("player", player)
+            .field("until_s", until_s)
+            .field("serial", serial)
+            .field("lifted", lifted)
+            .finish_non_exhaustive()
     }
 }
 
@@ -295,9 +339,9 @@ pub struct RoomSummary {
     /// The host has this display name.
     #[serde(deserialize_with = "text::read_name")]
     pub host_name: String,
-    /// So many players are inside, the host among them.
+    /// So many players are inside, the host among them where it has a seat.
     pub members: u16,
-    /// It takes so many players, the host included.
+    /// It takes so many players, the host included where it has a seat.
     pub capacity: u16,
     /// Asks for a password.
     pub password: bool,
@@ -322,6 +366,12 @@ pub struct RoomSummary {
     pub rtt_ms: Option<u16>,
     /// The host is expected to be reached in this way.
     pub way: ExpectedWay,
+    /// So many watch it.
+    pub spectators: u16,
+    /// So many may watch it.
+    pub spectator_limit: u16,
+    /// Its host is no player, see [`RoomOptions::seat`].
+    pub dedicated: bool,
 }
 
 /// This says why a player is out of a room.

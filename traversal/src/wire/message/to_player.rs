@@ -13,6 +13,7 @@ use super::members::RoomNews;
 use super::quick::{MatchFound, Teams};
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
+use super::seats::{AwaySeat, RoomBan, SeatKept, until};
 use crate::failure::NoRelay;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -193,6 +194,24 @@ pub enum ToPlayer {
     MatchFound(MatchFound),
     /// Who is in which team.
     Teams(Teams),
+    /// This says which members are away, and who watches. These are snapshots with the same revisions and parts as
+    /// [`ToPlayer::Members`]; there is none as long as nobody was away and nobody watched.
+    Seats {
+        /// This is the room that it is about.
+        room: RoomId,
+        /// Counts up with each change.
+        revision: u32,
+        /// The part has this number, from 0 on.
+        part: u8,
+        /// This revision has so many parts.
+        parts: u8,
+        /// These members are away, as far as they are in this part.
+        away: Vec<AwaySeat>,
+        /// These players watch, as far as they are in this part.
+        spectators: Vec<PlayerInfo>,
+    },
+    /// A player who has just logged in has a seat in a room, which it has not taken yet in this session.
+    SeatKept(SeatKept),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -218,6 +237,13 @@ pub enum Response {
     },
     /// This is an invite to the host's room.
     Invite(InviteToken),
+    /// This is a page of a room's ban list.
+    Bans {
+        /// There are at most [`BANS_PER_PAGE`](super::BANS_PER_PAGE).
+        bans: Vec<RoomBan>,
+        /// There are more after the last one.
+        more: bool,
+    },
 }
 
 /// This says why a [`Request`](super::Request) failed.
@@ -381,6 +407,24 @@ pub enum RequestError {
     /// The player has not answered whether it plays a quick match that was found for it.
     #[error("you did not answer in time whether you play; ask for a match when you want to")]
     MatchUnanswered,
+    /// The host has put this player out of the room.
+    #[error("the host put you out of this room{}; {}", text::because(.reason), until(*.for_s))]
+    Banned {
+        /// This is what the host said about it; it may be empty.
+        #[serde(deserialize_with = "text::read_reason")]
+        reason: String,
+        /// The player may come back after so many seconds; `None`: not as long as the room lives.
+        for_s: Option<u32>,
+    },
+    /// As many watch the room as may.
+    #[error("the room takes {limit} spectators, and as many are inside; join it, or try again later")]
+    SpectatorsFull {
+        /// So many may watch it; 0: nobody.
+        limit: u16,
+    },
+    /// No seat is kept for this player (any more).
+    #[error("no seat is kept for you; join the room anew")]
+    NoSeat,
 }
 
 impl From<TextError> for RequestError {

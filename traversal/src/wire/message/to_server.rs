@@ -13,6 +13,7 @@ use super::listing::RoomQuery;
 use super::members::InRoom;
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
+use super::seats::Rejoin;
 use crate::facts::NatFacts;
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
@@ -192,8 +193,8 @@ pub enum Request {
         player: PlayerId,
         /// Told to that player.
         reason: String,
-        /// It may come back: otherwise not for a day, as long as the room lives.
-        rejoin: bool,
+        /// This says when it may come back.
+        rejoin: Rejoin,
     },
     /// The host gives the room new metadata.
     SetMetadata(BTreeMap<String, String>),
@@ -256,5 +257,26 @@ pub enum Request {
         proposal: u64,
         /// The player plays.
         accept: bool,
+    },
+    /// The player wants to watch a room. It gets a match with the host alone, over which it only receives.
+    Spectate {
+        /// This is the room to be watched.
+        target: RoomTarget,
+        /// This is the room's password, if the room wants one.
+        password: Option<Secret<String>>,
+        /// It watches already and has lost its session: whoever still has its channel to the host keeps it.
+        resume: bool,
+    },
+    /// The player takes the seat that was kept for it ([`ToPlayer::SeatKept`](super::ToPlayer::SeatKept)); a host hosts on.
+    TakeSeat,
+    /// The host wants a page of its room's ban list, in the order of the players' ids.
+    ListBans {
+        /// Players after this one.
+        after: Option<PlayerId>,
+    },
+    /// The host lets a player come back that was put out.
+    LiftBan {
+        /// This is the player.
+        player: PlayerId,
     },
 }

@@ -64,6 +64,10 @@ pub enum Topic {
     MatchFound,
     /// It is about the teams of a room.
     Teams(RoomId),
+    /// It is about one part of the list of a room's seats.
+    Seats(RoomId, u8),
+    /// It is about the seat that is kept for the player.
+    SeatKept,
 }
 
 impl Topic {
@@ -96,7 +100,8 @@ impl Topic {
             | Self::Member(id, _)
             | Self::Property(id, _)
             | Self::Keys(id)
-            | Self::Countdown(id) => Some(id),
+            | Self::Countdown(id)
+            | Self::Seats(id, _) => Some(id),
             _ => None,
         }
     }
@@ -163,6 +168,8 @@ impl Topical for ToPlayer {
                 RoomNews::Keys { .. } => Topic::Keys(*room),
                 RoomNews::Countdown(_) | RoomNews::CountdownCancelled { .. } => Topic::Countdown(*room),
             },
+            Self::Seats { room, part, .. } => Topic::Seats(*room, *part),
+            Self::SeatKept(_) => Topic::SeatKept,
         })
     }
 }

@@ -11,14 +11,14 @@ use crate::failure::FailureReason;
 use crate::id::{CallId, JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
-    CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
+    AwaySeat, CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
     CountdownEnd, CountdownRule, ExpectedWay, Facts, Farewell, Frame, InRoom, InviteFault, InviteTerms,
     InviteToken, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchFound, MatchOutcome, MemberChanges,
     MemberState, Method, NoRelay, NumberRule, PlannedMethod, PlayerInfo, Presence, Probe, ProbePurpose,
-    PunchPlan, QueueStatus, QuickMatch, QuickMatched, QuickRules, RelayGrant, Replan, Request, RequestError,
-    Response, Role, RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
-    RoundTrip, SearchPermit, ServerCountdown, Status, TeamWish, Teams, TextRule, TicketFault, ToPlayer,
-    ToServer, Topology, Welcome,
+    PunchPlan, QueueStatus, QuickMatch, QuickMatched, QuickRules, Rejoin, RelayGrant, Replan, Request,
+    RequestError, Response, Role, RoomBan, RoomEnd, RoomInfo, RoomNews, RoomOptions, RoomSummary, RoomTarget,
+    RoomTerms, RoomTicket, RoundTrip, SearchPermit, SeatKept, SeatTerms, ServerCountdown, Status, TeamWish,
+    Teams, TextRule, TicketFault, ToPlayer, ToServer, Topology, Welcome,
 };
 use crate::wire::pair::PairMessage;
 use crate::wire::port_report::{PortReport, ReportKey};
@@ -99,6 +99,9 @@ fn options() -> RoomOptions {
         locked: true,
         teams: vec![2, 3],
         properties: Default::default(),
+        keep_seat: Duration::from_secs(300),
+        spectators: 5,
+        seat: true,
     }
 }
 
@@ -117,7 +120,12 @@ fn room() -> RoomInfo {
         topology: Topology::Star,
         locked: true,
         teams: vec![2, 3],
+        seats: seats(),
     }
+}
+
+fn seats() -> SeatTerms {
+    SeatTerms { keep_seat_s: 300, spectators: 5, seat: false }
 }
 
 fn terms() -> RoomTerms {
@@ -128,6 +136,7 @@ fn terms() -> RoomTerms {
         migrate: false,
         topology: Topology::Star,
         password: true,
+        seats: seats(),
     }
 }
 
@@ -144,7 +153,7 @@ fn ticket() -> RoomTicket {
 }
 
 fn note() -> KickNote {
-    KickNote { player: id(8), until_s: u64::MAX, seal: CODE }
+    KickNote { player: id(8), until_s: u64::MAX, seal: CODE, serial: 2, lifted: false }
 }
 
 fn grant() -> RelayGrant {
@@ -172,6 +181,7 @@ fn plan() -> PunchPlan {
         mesh: false,
         peer_rtt: Some(RoundTrip { ms: 48, spread_ms: 300 }),
         peer_key: [0x55; 32],
+        spectator: true,
     }
 }
 
@@ -338,7 +348,7 @@ fn requests(all: &mut Samples) {
     put(Request::JoinRoom { target, password: Some("sesame".into()) });
     put(Request::LeaveRoom);
     put(Request::ListRooms { query: query() });
-    put(Request::Kick { player: id(8), reason: "rude".into(), rejoin: false });
+    put(Request::Kick { player: id(8), reason: "rude".into(), rejoin: Rejoin::After { seconds: 300 } });
     put(Request::SetMetadata(metadata()));
     put(Request::TakeUpRoom { ticket: ticket(), code: "K7PX2M".into(), options: options() });
     put(Request::QuickMatch(quick_match()));
@@ -352,6 +362,11 @@ fn requests(all: &mut Samples) {
     put(Request::JoinInvited { code: "K7PX2M".into(), token: Some(invite()) });
     put(Request::WatchRooms { watch: 3, query: query(), pause_ms: 500 });
     put(Request::StopWatching);
+    let target = RoomTarget::Name("den".into());
+    put(Request::Spectate { target, password: None, resume: true });
+    put(Request::TakeSeat);
+    put(Request::ListBans { after: Some(id(8)) });
+    put(Request::LiftBan { player: id(8) });
     put(Request::AnswerMatch { proposal: match_found().proposal, accept: true });
     all.put(InviteTerms { once: false, minutes: 300 });
     all.put(invite());
@@ -398,6 +413,9 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::Rooms(news(vec![summary()])));
     put(ToPlayer::MatchFound(match_found()));
     put(ToPlayer::Teams(teams()));
+    let (away, spectators) = (vec![AwaySeat { player: id(8), kept_s: 300 }], vec![player()]);
+    put(ToPlayer::Seats { room: ROOM, revision: 300, part: 0, parts: 1, away, spectators });
+    put(ToPlayer::SeatKept(seat_kept()));
 }
 
 fn answers(all: &mut Samples) {
@@ -406,6 +424,7 @@ fn answers(all: &mut Samples) {
     all.put(Response::Rooms { rooms: vec![summary()], next: Some(cursor()) });
     all.put(Response::Time { now_ms: 1 << 40 });
     all.put(Response::Invite(invite()));
+    all.put(Response::Bans { bans: vec![ban()], more: true });
     use RequestError as E;
     for error in [
         E::NoSuchRoom,
@@ -444,6 +463,9 @@ fn answers(all: &mut Samples) {
         E::SeveralRooms,
         E::MatchRefused,
         E::MatchUnanswered,
+        E::Banned { reason: "rude".into(), for_s: Some(300) },
+        E::SpectatorsFull { limit: 5 },
+        E::NoSeat,
     ] {
         all.put(error);
     }
@@ -512,6 +534,9 @@ fn summary() -> RoomSummary {
         capacity: 4,
         password: true,
         metadata: metadata(),
+        spectators: 3,
+        spectator_limit: 5,
+        dedicated: true,
         locked: true,
         region: "eu".into(),
         protocol: 7,
@@ -570,6 +595,14 @@ fn members(all: &mut Samples) {
     }
 }
 
+fn ban() -> RoomBan {
+    RoomBan { player: id(8), name: "Zoë".into(), reason: "rude".into(), left_s: Some(300) }
+}
+
+fn seat_kept() -> SeatKept {
+    SeatKept { name: "den".into(), code: "K7PX2M".into(), hosting: true, kept_s: 300 }
+}
+
 fn rooms(all: &mut Samples) {
     all.put(player());
     all.put(options());
@@ -579,6 +612,13 @@ fn rooms(all: &mut Samples) {
     all.put(ticket());
     all.put(note());
     all.put(terms());
+    all.put(seats());
+    for rejoin in [Rejoin::Now, Rejoin::After { seconds: 300 }, Rejoin::Never] {
+        all.put(rejoin);
+    }
+    all.put(ban());
+    all.put(AwaySeat { player: id(8), kept_s: 300 });
+    all.put(seat_kept());
     all.put(summary());
     listing::all(all, summary());
     use RoomEnd as R;

@@ -51,12 +51,12 @@ fn a_fresh_match_waits_until_both_are_heard() {
 }
 
 #[test]
-fn in_a_full_room_a_seat_gives_way_to_who_is_there() {
+fn in_a_full_room_without_kept_seats_one_gives_way_to_who_is_there() {
     let mut world = World::new();
     let host = world.player(1, "203.0.113.1:4000");
     let member = world.player(2, "198.51.100.1:5000");
     let third = world.player(3, "198.51.100.2:6000");
-    let room = world.host(host, RoomOptions { capacity: 2, ..named("r") });
+    let room = world.host(host, RoomOptions { capacity: 2, keep_seat: Duration::ZERO, ..named("r") });
     assert!(world.answer(member, by_name("r")).is_ok());
     let ticket = world.fakes[member].ticket();
     world.kill(member);
