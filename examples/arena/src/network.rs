@@ -206,7 +206,7 @@ impl Plugin for PacketsPlugin {
         let count = |stats: Res<TraversalStats>, mut packets: ResMut<Packets>| {
             *packets = Packets { sent: stats.datagrams_sent(), received: stats.datagrams_received() };
         };
-        app.add_systems(PreUpdate, count.after(TraversalSystems::Receive));
+        app.init_resource::<Packets>().add_systems(PreUpdate, count.after(TraversalSystems::Receive));
     }
 }
 

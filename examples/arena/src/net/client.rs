@@ -87,6 +87,12 @@ impl ClientGame {
         Self { log: self.log, ..Self::default() }
     }
 
+    /// Returns the host's step in which others are shown now.
+    #[cfg(test)]
+    pub(super) fn shown_tick(&self) -> Option<f64> {
+        self.timeline.shown_tick(self.now)
+    }
+
     /// Lets our clock go on, in seconds.
     pub fn advance(&mut self, seconds: f64) {
         self.now += seconds;

@@ -127,7 +127,7 @@ impl HostGame {
         self
     }
 
-    /// A player is ready for a match, or no longer. When all are, it begins.
+    /// A player is ready for a match, or no longer. The first match is begun by the host; when all want another one, it begins.
     pub fn set_ready(&mut self, player: PlayerSlot, ready: bool) {
         if !matches!(self.world.phase, Phase::Lobby | Phase::MatchOver { .. }) {
             return;
@@ -137,7 +137,8 @@ impl HostGame {
         } else {
             self.ready.remove(&player);
         }
-        if self.world.players.keys().all(|player| self.ready.contains(player)) {
+        let all = self.world.players.keys().all(|player| self.ready.contains(player));
+        if all && matches!(self.world.phase, Phase::MatchOver { .. }) {
             self.begin();
         }
     }

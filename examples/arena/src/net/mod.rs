@@ -3,9 +3,12 @@
 //! the traversal plugin makes.
 
 mod client;
+pub(crate) mod glide;
 mod host;
 mod interpolation;
 mod prediction;
+#[cfg(test)]
+mod smooth_tests;
 pub mod systems;
 #[cfg(test)]
 mod tests;

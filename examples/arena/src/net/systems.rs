@@ -4,6 +4,7 @@ use bevy::prelude::*;
 use bevy_renet::renet::{DefaultChannel, ServerEvent};
 use bevy_renet::{RenetClient, RenetReceive, RenetSend, RenetServer, RenetServerEvent};
 
+use super::glide::Glide;
 use super::{ClientGame, HostGame};
 use crate::scene::{Happened, Scene};
 use crate::sim::{Input, TICK_HZ};
@@ -143,16 +144,21 @@ pub(crate) fn show(
     time: Res<Time<Fixed>>,
     hosted: Option<ResMut<Hosted>>,
     joined: Option<ResMut<Joined>>,
-    mut scene: ResMut<Scene>,
+    (mut scene, mut glide): (ResMut<Scene>, Local<Glide>),
+    real: Res<Time<Real>>,
     mut happened: MessageWriter<Happened>,
 ) {
+    let dt = real.delta_secs();
     let fraction = time.overstep_fraction();
     let events = if let Some(mut hosted) = hosted {
-        *scene = hosted.0.scene(fraction);
+        let mut seen = hosted.0.scene(fraction);
+        glide.soften(&scene, &mut seen, dt);
+        *scene = seen;
         hosted.0.take_events()
     } else if let Some(mut joined) = joined {
-        let seen = joined.0.scene(fraction);
+        let mut seen = joined.0.scene(fraction);
         if seen.phase.is_some() || scene.phase.is_none() {
+            glide.soften(&scene, &mut seen, dt);
             *scene = seen;
         } else {
             // Another host has not told anything yet: what was seen last is shown until then.

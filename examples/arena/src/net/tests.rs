@@ -11,7 +11,7 @@ use super::{ClientGame, HostGame};
 use crate::bots::brain::Brain;
 use crate::sim::{DT, GameEvent, Input, Phase, Rules, TICK_HZ};
 
-struct Link {
+pub(super) struct Link {
     delay: f64,
     loss: f64,
     random: fastrand::Rng,
@@ -43,19 +43,19 @@ impl Link {
     }
 }
 
-struct Player {
-    game: ClientGame,
+pub(super) struct Player {
+    pub(super) game: ClientGame,
     renet: RenetClient,
     up: Link,
     down: Link,
     heard: Vec<GameEvent>,
 }
 
-struct Match {
+pub(super) struct Match {
     now: f64,
-    host: HostGame,
+    pub(super) host: HostGame,
     server: RenetServer,
-    players: BTreeMap<u64, Player>,
+    pub(super) players: BTreeMap<u64, Player>,
 }
 
 impl Match {
@@ -73,7 +73,7 @@ impl Match {
         Self { now: 0.0, host, players: players.collect(), server }
     }
 
-    fn step(&mut self, host_input: Input, mut input: impl FnMut(u64, &ClientGame) -> Input) {
+    pub(super) fn step(&mut self, host_input: Input, mut input: impl FnMut(u64, &ClientGame) -> Input) {
         self.now += f64::from(DT);
         let step = Duration::from_secs_f64(f64::from(DT));
         self.server.update(step);
@@ -126,12 +126,12 @@ impl Match {
     }
 }
 
-fn idle(_: u64, _: &ClientGame) -> Input {
+pub(super) fn idle(_: u64, _: &ClientGame) -> Input {
     Input::default()
 }
 
 /// Returns a game in which everybody is let in.
-fn assembled(clients: u64, one_way: f64, loss: f64, rules: Rules) -> Match {
+pub(super) fn assembled(clients: u64, one_way: f64, loss: f64, rules: Rules) -> Match {
     let mut game = Match::new(clients, one_way, loss, rules);
     for _ in 0..20 * TICK_HZ {
         game.step(Input::default(), idle);
@@ -311,6 +311,46 @@ fn full_arenas_and_other_versions_are_told_why() {
     }
     host.reliable(99, &ClientGame::hello("late"));
     assert_eq!(refusal(&mut host).as_deref(), Some("The arena is full."));
+}
+
+/// All want another match: it begins anew, without the wins of the last one; until then nothing begins by itself.
+#[test]
+fn a_match_ends_and_another_one_begins_when_all_want_it() {
+    let rules = Rules { wins: 1, target: 1, ..Rules::default() };
+    let mut game = assembled(1, 0.02, 0.0, rules);
+    game.host.begin();
+    let me = game.players[&1].game.me().unwrap();
+    while !matches!(game.host.world.phase, Phase::Playing { .. }) {
+        game.step(Input::default(), idle);
+    }
+    game.host.world.players.get_mut(&me).unwrap().points = 1;
+    let mut steps = 0;
+    while !matches!(game.host.world.phase, Phase::MatchOver { .. }) {
+        game.step(Input::default(), idle);
+        steps += 1;
+        assert!(steps < 10 * TICK_HZ, "{:?}", game.host.world.phase);
+    }
+    assert_eq!(game.host.world.players[&me].wins, 1);
+    let said = ClientGame::ready(true);
+    game.players.get_mut(&1).unwrap().renet.send_message(DefaultChannel::ReliableOrdered, said);
+    for _ in 0..TICK_HZ {
+        game.step(Input::default(), idle);
+    }
+    assert!(game.players[&1].game.scene(1.0).me().unwrap().ready, "all see it");
+    assert!(matches!(game.host.world.phase, Phase::MatchOver { .. }), "the host has not said so");
+    game.host.set_ready(0, true);
+    assert!(matches!(game.host.world.phase, Phase::Countdown { .. }), "{:?}", game.host.world.phase);
+    assert_eq!((game.host.world.round, game.host.world.players[&me].wins), (1, 0));
+}
+
+#[test]
+fn a_player_gets_the_colour_that_it_wishes_if_it_is_free() {
+    let mut host = HostGame::new(Rules::default(), 1, Some("Host")).dressed(Some(5));
+    assert_eq!(host.local(), Some(5));
+    host.reliable(1, &ClientGame::hello_as("A", Some(3)));
+    host.reliable(2, &ClientGame::hello_as("B", Some(3)));
+    host.reliable(3, &ClientGame::hello_as("C", Some(250)));
+    assert_eq!([1, 2, 3].map(|client| host.player_of(client)), [Some(3), Some(0), Some(1)]);
 }
 
 /// The host is gone: a guest stands where it was heard to be, its clock too, and the match goes on from there by a count.

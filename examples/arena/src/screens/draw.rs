@@ -106,12 +106,13 @@ pub(super) fn refresh(
 
 /// Returns where the focus is when a screen opens: it is on what most players want next.
 fn first(controls: &[Control]) -> usize {
+    let opens = controls.contains(&Control::Button(Action::OpenRoom));
     let likely = |control: &Control| {
         matches!(
             control,
             Control::Button(Action::QuickPlay | Action::Begin | Action::Ready(_) | Action::Retry)
                 | Control::Field(Field::Password)
-        )
+        ) && !opens
     };
     let harmless = |control: &Control| !matches!(control, Control::Button(Action::Kick(_) | Action::Copy(_)));
     controls.iter().position(likely).or_else(|| controls.iter().position(harmless)).unwrap_or(0)

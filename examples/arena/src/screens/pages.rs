@@ -8,7 +8,7 @@ use super::picture::Picture;
 use super::{Parting, Screen};
 use crate::network::{Light, OwnNat};
 use crate::scene::Scene;
-use crate::session::{Goal, Link, Session, target_words};
+use crate::session::{Goal, Link, Member, Session, target_words};
 use crate::settings::Act;
 use crate::sim::Phase;
 
@@ -218,7 +218,7 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
         Item::Row(vec![
             button("Leave", Action::Leave),
             button(word, Action::Ready(!ready)),
-            text(Tone::Faint, "It begins when all are ready."),
+            text(Tone::Faint, "The host begins the match."),
         ])
     });
     items
@@ -266,7 +266,12 @@ fn over(session: &Session, scene: &Scene) -> Vec<Item> {
     };
     let mut items = vec![text(Tone::Heading, heading)];
     for actor in &scene.actors {
-        let joined = actor.joined.map(|joined| joined.in_words()).unwrap_or_else(|| String::from("host"));
+        let hosts = |member: &Member| member.host && Some(member.client) == actor.client;
+        let joined = match actor.joined {
+            Some(joined) => joined.in_words(),
+            None if session.members.iter().any(hosts) => String::from("host"),
+            None => String::new(),
+        };
         let ready = if actor.ready { "   again!" } else { "" };
         let left = format!("{}  {}", actor.wins, actor.label(14));
         items.push(Item::Line(Tone::Player(actor.player), left, format!("{joined}{ready}"), None));

@@ -1,8 +1,8 @@
 use bevy::math::Vec2;
 
 use super::{
-    Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Phase, Pickup, PickupKind,
-    Rules, Simulation, TICK_HZ, clean_name,
+    Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Map, Phase, Pickup,
+    PickupKind, Rules, Simulation, TICK_HZ, clean_name,
 };
 
 fn fight(rules: Rules) -> Simulation {
@@ -204,4 +204,51 @@ fn names_are_cleaned() {
     assert_eq!(clean_name("  Ann\n\u{7} "), "Ann");
     assert_eq!(clean_name("\t"), "player");
     assert!(clean_name(&"é".repeat(100)).len() <= MAX_NAME);
+}
+
+#[test]
+fn teams_do_not_hurt_each_other_and_win_together() {
+    let mut world = Simulation::new(Rules { teams: true, target: 2, ..Rules::default() }, 1);
+    (0..4).for_each(|i| _ = world.join(&format!("P{i}")));
+    world.begin();
+    while !matches!(world.phase, Phase::Playing { .. }) {
+        world.step();
+    }
+    // Players 0 and 2 are of one team, 1 and 3 of the other one.
+    shoot(&mut world, 0, 2);
+    assert_eq!(world.players[&2].health, MAX_HEALTH, "of the same team");
+    shoot(&mut world, 0, 1);
+    assert_eq!(world.players[&1].health, MAX_HEALTH - 1);
+    world.players.get_mut(&1).unwrap().points = 1;
+    world.step();
+    assert!(matches!(world.phase, Phase::Playing { .. }));
+    world.players.get_mut(&3).unwrap().points = 1;
+    world.step();
+    assert!(matches!(world.phase, Phase::RoundOver { winner: 1 | 3, .. }), "{:?}", world.phase);
+    let wins: Vec<_> = world.players.values().map(|player| player.wins).collect();
+    assert_eq!(wins, [0, 1, 0, 1]);
+}
+
+#[test]
+fn maps_take_turns_and_a_match_ends_with_the_last_round_that_is_needed() {
+    let mut world = Simulation::new(Rules { wins: 2, target: 1, ..Rules::default() }, 1);
+    ["A", "B"].map(|name| world.join(name));
+    world.begin();
+    let mut maps = Vec::new();
+    for _ in 0..2 {
+        while !matches!(world.phase, Phase::Playing { .. }) {
+            world.step();
+        }
+        maps.push(world.map());
+        world.players.get_mut(&0).unwrap().points = 1;
+        while matches!(world.phase, Phase::Playing { .. } | Phase::RoundOver { .. }) {
+            world.step();
+        }
+    }
+    assert_eq!(maps, [Map::Court, Map::Ring]);
+    assert!(matches!(world.phase, Phase::MatchOver { winner: 0, .. }), "{:?}", world.phase);
+    while matches!(world.phase, Phase::MatchOver { .. }) {
+        world.step();
+    }
+    assert_eq!(world.phase, Phase::Lobby, "nobody wanted another one");
 }
