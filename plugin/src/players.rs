@@ -134,8 +134,7 @@ pub(crate) fn follow(
     (room, members, seats): (Res<CurrentRoom>, Res<Members>, Res<RoomSeats>),
     (peers, lobby): (Res<Peers>, Res<LobbyLink>),
     shared: Res<RoomShared>,
-    mut connected: MessageReader<PeerConnected>,
-    mut disconnected: MessageReader<PeerDisconnected>,
+    (mut connected, mut disconnected): (MessageReader<PeerConnected>, MessageReader<PeerDisconnected>),
     known: Query<Shown>,
 ) {
     let entities = &mut *entities;
@@ -216,7 +215,7 @@ fn follow_room(
 
 /// Has a player's entity show what the player says of itself.
 fn show_said(entity: &mut EntityCommands, shown: Option<ShownNow>, said: Option<&MemberState>) {
-    let known = shown.and_then(|(.., known)| known);
+    let known = shown.and_then(|(.., said, _)| said);
     match (said, known) {
         (Some(said), known) if known.is_none_or(|known| known.0 != *said) => {
             entity.try_insert(PlayerProperties(said.clone()));

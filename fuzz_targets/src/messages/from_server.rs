@@ -63,6 +63,7 @@ fn plan(u: &mut Unstructured<'_>, known: &Known) -> Result<PunchPlan> {
             Some(RoundTrip { ms: u32::MAX, spread_ms: u32::MAX }),
         ])?,
         peer_key,
+        spectator: u.ratio(1, 8)?,
     })
 }
 

@@ -73,7 +73,7 @@ pub(super) struct Identifying {
 #[derive(Clone, Debug)]
 pub(super) enum Job {
     Beat { site: NodeSite, last: Option<String> },
-    Claim { id: RegistryId, record: RoomRecord },
+    Claim { id: RegistryId, record: Box<RoomRecord> },
     Renew(Vec<RoomRecord>),
     Release { room: RoomId, key: String },
     Find { id: RegistryId, game: String, target: RoomTarget },

@@ -114,9 +114,9 @@ impl<'a> Wanted<'a> {
     /// Returns whether a room passes all conditions, those that cost least first.
     pub(crate) fn has(&self, viewer: &Viewer, entry: &Entry) -> bool {
         let (query, room) = (self.query, &entry.shown.summary);
-        !(query.not_full && room.members >= room.capacity)
-            && !(query.no_password && room.password)
-            && !(query.same_protocol && room.protocol != viewer.protocol)
+        (!query.not_full || room.members < room.capacity)
+            && (!query.no_password || !room.password)
+            && (!query.same_protocol || room.protocol == viewer.protocol)
             && (query.region.is_empty() || room.region == query.region)
             && query
                 .filters

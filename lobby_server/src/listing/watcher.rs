@@ -233,7 +233,7 @@ impl Watcher {
         }
         news.settled = current && !more;
         self.stale = more || !current;
-        if news.changed.is_empty() && news.gone.is_empty() && !(news.settled && !self.settled) {
+        if news.changed.is_empty() && news.gone.is_empty() && (!news.settled || self.settled) {
             return None;
         }
         self.settled = news.settled;

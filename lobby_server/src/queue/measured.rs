@@ -19,7 +19,7 @@ pub struct WaitingPlayers {
 impl WaitingPlayers {
     /// A player of this number comes to wait. Every fourth one has a NAT with random ports.
     pub fn enter(&mut self, now: Instant, number: u64, wanted: &QuickMatch) {
-        let (mapping, allocation) = if number % 4 == 0 {
+        let (mapping, allocation) = if number.is_multiple_of(4) {
             (MappingBehavior::AddressAndPortDependent, PortAllocation::Random)
         } else {
             (MappingBehavior::EndpointIndependent, PortAllocation::Preserving)

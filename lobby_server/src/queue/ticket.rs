@@ -103,8 +103,7 @@ impl Ticket {
 
     /// Returns whether what this one tolerates now is kept by the other one.
     fn takes(&self, other: &Self, now: Instant) -> bool {
-        let values =
-            |ticket: &Self| [ticket.first].into_iter().chain(ticket.more.iter().copied().collect::<Vec<_>>());
+        let values = |ticket: &Self| [ticket.first].into_iter().chain(ticket.more.to_vec());
         let near = |(index, (own, its)): (usize, (i32, i32))| {
             self.tolerance(index, now).is_none_or(|within| own.abs_diff(its) <= within)
         };

@@ -146,6 +146,10 @@ impl Watching {
         let all = self.near.iter().map(|own| own.net.broadcast()).chain([Ipv4Addr::BROADCAST, loopback]);
         for to in all {
             // A network that takes none has mDNS at the best.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "mio's own calls re-arm its selector by themselves, and questions need nothing of what traversal_udp adds"
+            )]
             let _ = self.socket.send_to(&question, SocketAddr::from((to, LAN_PORT)));
         }
     }

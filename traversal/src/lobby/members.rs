@@ -209,7 +209,7 @@ impl Lobby {
     /// Adds changes to those that wait to be sent, so that a game that changes something every frame asks no more often
     /// than the server answers. Gives back what cannot be added.
     fn add_to_waiting(&mut self, kind: RequestKind, asked: InRoom) -> Option<InRoom> {
-        let last = self.pending.iter_mut().filter(|(_, pending)| is_in_order(&pending.request)).next_back();
+        let last = self.pending.iter_mut().rfind(|(_, pending)| is_in_order(&pending.request));
         let waiting = last.map(|(_, pending)| pending).filter(|pending| {
             pending.kind == Some(kind) && pending.send_at.is_some() && pending.sent_at.is_none()
         });

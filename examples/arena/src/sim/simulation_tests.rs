@@ -232,7 +232,9 @@ fn teams_do_not_hurt_each_other_and_win_together() {
 #[test]
 fn maps_take_turns_and_a_match_ends_with_the_last_round_that_is_needed() {
     let mut world = Simulation::new(Rules { wins: 2, target: 1, ..Rules::default() }, 1);
-    ["A", "B"].map(|name| world.join(name));
+    for name in ["A", "B"] {
+        world.join(name);
+    }
     world.begin();
     let mut maps = Vec::new();
     for _ in 0..2 {

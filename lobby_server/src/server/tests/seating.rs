@@ -154,7 +154,9 @@ fn spectators_have_their_own_limit_no_seat_and_a_match_with_the_host_alone() {
     assert!(world.fakes[one].plans().iter().all(|plan| plan.peer.id != id));
     let late = world.player(5, "198.51.100.5:5000");
     assert_eq!(world.answer(late, watch("r", false)), Err(RequestError::SpectatorsFull { limit: 1 }));
-    let Ok(Response::Rooms { rooms, .. }) = world.answer(late, Request::ListRooms { after: None }) else {
+    let Ok(Response::Rooms { rooms, .. }) =
+        world.answer(late, Request::ListRooms { query: Default::default() })
+    else {
         panic!("no list")
     };
     assert_eq!((rooms[0].members, rooms[0].spectators, rooms[0].spectator_limit), (3, 1, 1));
@@ -206,7 +208,9 @@ fn a_host_without_a_seat_is_not_counted_and_takes_the_room_along() {
         assert!(world.answer(player, by_name("r")).is_ok());
     }
     assert_eq!(world.answer(three, by_name("r")), Err(RequestError::RoomFull));
-    let Ok(Response::Rooms { rooms, .. }) = world.answer(three, Request::ListRooms { after: None }) else {
+    let Ok(Response::Rooms { rooms, .. }) =
+        world.answer(three, Request::ListRooms { query: Default::default() })
+    else {
         panic!("no list")
     };
     assert_eq!((rooms[0].members, rooms[0].capacity, rooms[0].dedicated), (2, 2, true));

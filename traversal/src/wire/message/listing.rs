@@ -308,11 +308,11 @@ impl RoomQuery {
         let metadata =
             |filter: &RoomFilter| filter.test.passes(room.metadata.get(&filter.key).map(String::as_str));
         let contains = |text: &str| text::fold(text).contains(&text::fold(&self.text));
-        !(self.not_full && room.members >= room.capacity)
-            && !(self.no_password && room.password)
-            && !(self.same_protocol && room.protocol != protocol)
-            && !(self.reachable && room.way == ExpectedWay::Unreachable)
-            && !(self.direct && room.way != ExpectedWay::Direct)
+        (!self.not_full || room.members < room.capacity)
+            && (!self.no_password || !room.password)
+            && (!self.same_protocol || room.protocol == protocol)
+            && (!self.reachable || room.way != ExpectedWay::Unreachable)
+            && (!self.direct || room.way == ExpectedWay::Direct)
             && (self.region.is_empty() || room.region == self.region)
             && self.filters.iter().all(metadata)
             && (self.text.is_empty() || contains(&room.name) || contains(&room.host_name))
