@@ -117,7 +117,7 @@ impl Driver {
             Order::Ask(job) => jobs.push(job),
             Order::Update(record) => {
                 state.dirty.insert(record.location.room);
-                state.rooms.insert(record.location.room, record);
+                state.rooms.insert(record.location.room, *record);
             }
             Order::Release { room, key } => {
                 jobs.push(Job::Release { room, key });
@@ -252,7 +252,7 @@ impl Driver {
             Job::Claim { id, record } => {
                 let reply = read_reply(&reply).ok_or(RegistryDown);
                 if reply == Ok(RegistryReply::Claimed) {
-                    self.state.rooms.insert(record.location.room, record);
+                    self.state.rooms.insert(record.location.room, *record);
                 }
                 self.answer(id, reply);
             }

@@ -22,7 +22,7 @@ pub(super) enum Order {
     /// Somebody waits for the answer.
     Ask(Job),
     /// There is something new of a room.
-    Update(RoomRecord),
+    Update(Box<RoomRecord>),
     /// A room is gone.
     Release { room: RoomId, key: String },
     /// A player has come.
@@ -38,12 +38,12 @@ impl Order {
     pub(super) fn of(command: RegistryCommand) -> Self {
         let id = command.id;
         match command.operation {
-            RegistryOperation::Claim(record) => Self::Ask(Job::Claim { id, record }),
+            RegistryOperation::Claim(record) => Self::Ask(Job::Claim { id, record: Box::new(record) }),
             RegistryOperation::Find { game, target } => Self::Ask(Job::Find { id, game, target }),
             RegistryOperation::Changes { game, since } => Self::Ask(Job::Changes { id, game, since }),
             RegistryOperation::Locate(player) => Self::Ask(Job::Locate { id, player }),
             RegistryOperation::Post { to, body } => Self::Ask(Job::Post { id, to, body }),
-            RegistryOperation::Update(record) => Self::Update(record),
+            RegistryOperation::Update(record) => Self::Update(Box::new(record)),
             RegistryOperation::Release { game, location, name } => {
                 Self::Release { room: location.room, key: room_key(&game, &fold(&name)) }
             }
@@ -97,7 +97,7 @@ impl Job {
                 let values = vec![node, write_site(site), own.key.clone(), wire, own.era.clone(), last];
                 Call { script: Script::Beat, keys: Vec::new(), values }
             }
-            Self::Claim { record, .. } => room_call(Script::Claim, node, std::slice::from_ref(record)),
+            Self::Claim { record, .. } => room_call(Script::Claim, node, std::slice::from_ref(&**record)),
             Self::Renew(records) => room_call(Script::Renew, node, records),
             Self::Release { room, key } => {
                 let values = vec![node, hex(room.0)];

@@ -130,7 +130,7 @@ fn of_a_thousand_claims_for_one_name_on_eight_connections_one_wins() {
         (0..125)
             .filter(|index| {
                 let record = record(1, connection * 1000 + index + 1, "the one");
-                let call = Job::Claim { id: RegistryId(0), record }.call(&identifying(1));
+                let call = Job::Claim { id: RegistryId(0), record: Box::new(record) }.call(&identifying(1));
                 let reply = fine(link.run(&[call]).unwrap().pop().unwrap()).unwrap();
                 super::super::entries::read_reply(&reply) == Some(RegistryReply::Claimed)
             })

@@ -59,7 +59,7 @@ impl Rig for InRedis<'_> {
         let own = identifying(node);
         let job = match Order::of(RegistryCommand { id: RegistryId(0), operation }) {
             Order::Ask(job) => job,
-            Order::Update(record) => Job::Renew(vec![record]),
+            Order::Update(record) => Job::Renew(vec![*record]),
             Order::Release { room, key } => Job::Release { room, key },
             Order::Arrive(player) => Job::Arrive(player),
             Order::Depart(player) => Job::Depart(player),
@@ -159,7 +159,7 @@ fn nothing_is_taken_over_where_nodes_could_not_tell_that_they_are_there() {
     rig.pass(stalled);
     redis.ask(&["HSET", "bt:pulse", "last", &since_1970().as_millis().to_string()]).unwrap();
     let own = identifying(2);
-    let reply = rig.run(Job::Claim { id: RegistryId(0), record: record(2, 7, "room") }.call(&own));
+    let reply = rig.run(Job::Claim { id: RegistryId(0), record: Box::new(record(2, 7, "room")) }.call(&own));
     assert_eq!(read_reply(&reply), Some(RegistryReply::Moving));
     rig.beat(site(2));
     assert_eq!(claim(&mut rig, 2, 7, "room"), RegistryReply::Moving);
