@@ -198,8 +198,9 @@ fn check_and_start_say_what_is_wrong_with_the_files() {
         let mut program = program();
         program.arg("check").args(LOOPBACK).arg("--key-file").arg(&key_file);
         let output = program.arg("--tls-cert").arg(file).arg("--tls-key").arg(key).output().unwrap();
-        assert_eq!(output.status.code(), Some(0));
-        String::from_utf8(output.stdout).unwrap()
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        text
     };
     let text = check(ONE);
     assert!(text.contains("tls: ok, 127.0.0.1:") && text.contains("good until 2126-11-03"), "{text}");

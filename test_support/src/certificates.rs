@@ -1,6 +1,6 @@
 //! Certificates of TLS with their keys, in PEM: as a hoster has them, and as one has them by mistake. They are self-signed and
 //! of no use to anybody; made with `openssl req -x509 -newkey ... -nodes -days 36500 -subj /CN=lobby.example.org`, the old one
-//! with `openssl ca -startdate -enddate`.
+//! with `openssl ca -extfile -startdate -enddate`.
 
 use std::path::{Path, PathBuf};
 
@@ -131,13 +131,14 @@ f5ge5LipAaHUluCGGJapjxQ=
 pub const OLD: Pem = Pem {
     certificate: "\
 -----BEGIN CERTIFICATE-----
-MIIBHzCBxgIBATAKBggqhkjOPQQDAjAcMRowGAYDVQQDDBFsb2JieS5leGFtcGxl
-Lm9yZzAeFw0yMDAxMDEwMDAwMDBaFw0yMDA0MDEwMDAwMDBaMBwxGjAYBgNVBAMM
-EWxvYmJ5LmV4YW1wbGUub3JnMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEvu3j
-TEhd2DOCxIUHm5ifSlqoRmoIXiaVAFr1KqbHnS8Zvl0Txq35i/lQhxKf/ytZOyDK
-nYrPF5SI7jRvPNYeBDAKBggqhkjOPQQDAgNIADBFAiAtCb0nGi2WEuPLRo043vsx
-yeCBSaGAiRR2tG3/Rxv0fwIhAKJnAFAojXXtp0vODAcd93lGM6PuzYKm21TTGgy5
-20SC
+MIIBZTCCAQygAwIBAgIBAjAKBggqhkjOPQQDAjAcMRowGAYDVQQDDBFsb2JieS5l
+eGFtcGxlLm9yZzAeFw0yMDAxMDEwMDAwMDBaFw0yMDA0MDEwMDAwMDBaMBwxGjAY
+BgNVBAMMEWxvYmJ5LmV4YW1wbGUub3JnMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcD
+QgAEvu3jTEhd2DOCxIUHm5ifSlqoRmoIXiaVAFr1KqbHnS8Zvl0Txq35i/lQhxKf
+/ytZOyDKnYrPF5SI7jRvPNYeBKM/MD0wHAYDVR0RBBUwE4IRbG9iYnkuZXhhbXBs
+ZS5vcmcwHQYDVR0OBBYEFIEM2f4P5SCFoXzI4k1U/7n20UGwMAoGCCqGSM49BAMC
+A0cAMEQCIHvlcHkTxHirV4CoN/fQGJOi7F1rh5HLLM7F0fuacG1BAiAK4vLh/SGe
+ED3JbVd2l6Hwf88cqLwOonqoZuF8g7rDpQ==
 -----END CERTIFICATE-----
 ",
     key: "\
