@@ -105,7 +105,8 @@ fn read(path: &Path) -> io::Result<BTreeMap<PlayerId, String>> {
 
 /// Resource: these players may know that this one is on line and may call it, and this is how those of them are who allow this
 /// player in turn. Whatever the game changes here is told to the lobby server at the end of the frame, after each login anew, and
-/// kept as [`TraversalConfig::contacts`](crate::TraversalConfig::contacts) says. What is in the file comes in with the first login.
+/// kept as [`TraversalConfig::contacts`](crate::TraversalConfig::contacts) says. What is in the file is
+/// there when the plugin was added, or after the first [`ConnectLobby`](crate::ConnectLobby) where it names the lobby server.
 ///
 /// ```
 /// use bevy_traversal::{Contacts, PlayerId};
@@ -261,7 +262,11 @@ pub struct CallEnded {
 
 /// Registers messages and resource.
 pub(crate) fn add(app: &mut App) {
-    app.init_resource::<Contacts>()
+    let mut contacts = app.world_mut().remove_resource::<Contacts>().unwrap_or_default();
+    if let Some(mut link) = app.world_mut().get_resource_mut::<TraversalLink>() {
+        load(&mut link, &mut contacts);
+    }
+    app.insert_resource(contacts)
         .add_message::<SetStatus>()
         .add_message::<CallPlayer>()
         .add_message::<AnswerCall>()
@@ -272,6 +277,17 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<IncomingCall>()
         .add_message::<CallAccepted>()
         .add_message::<CallEnded>();
+}
+
+/// What is in the file comes in with the first driver, before anything that the driver says.
+fn load(link: &mut TraversalLink, contacts: &mut Contacts) {
+    let Some(driver) = &link.driver else { return };
+    link.told.loaded = true;
+    let Some(store) = &driver.contacts else { return };
+    link.told.saved.clone_from(&store.loaded);
+    for (player, name) in &store.loaded {
+        contacts.allowed.entry(*player).or_insert_with(|| name.clone());
+    }
 }
 
 /// This is what the driver was told of contacts; a new driver was told nothing.
@@ -310,7 +326,9 @@ impl PeopleRequests<'_, '_> {
         for SetStatus { away, text, hide_room, strangers_ring } in self.status.read().cloned() {
             self.contacts.status = Status { away, playing: false, text, hide_room, strangers_ring };
         }
-        self.load(link);
+        if !link.told.loaded {
+            load(link, &mut self.contacts);
+        }
         let fresh = link.told.list.is_none() || link.told.unsaved;
         if link.driver.is_some() && (self.contacts.is_changed() || fresh) {
             self.tell(link);
@@ -328,19 +346,6 @@ impl PeopleRequests<'_, '_> {
         }
         for request in self.hang_up.read() {
             ask(Command::HangUp(request.call), RequestKind::HangUp);
-        }
-    }
-
-    /// What is in the file comes in with the first driver.
-    fn load(&mut self, link: &mut TraversalLink) {
-        if link.told.loaded {
-            return;
-        }
-        let Some(driver) = &link.driver else { return };
-        link.told.loaded = true;
-        link.told.saved = driver.contacts.as_ref().map(|store| store.loaded.clone()).unwrap_or_default();
-        for (player, name) in driver.contacts.iter().flat_map(|store| &store.loaded) {
-            self.contacts.allowed.entry(*player).or_insert_with(|| name.clone());
         }
     }
 

@@ -254,7 +254,12 @@ pub(super) struct Posted {
 
 /// Reads what others had to say; none: it makes no sense. What is no post in it keeps its number, so that it is passed.
 pub(super) fn read_posts(value: &Value) -> Option<Vec<Posted>> {
-    let posts: Vec<(String, String, String, String)> = from_redis_value_ref(value).ok()?;
+    let Value::Array(posts) = value else { return None };
+    let texts = |post: &Value| match post {
+        Value::Array(_) => from_redis_value_ref::<(String, String, String, String)>(post).ok(),
+        _ => None,
+    };
+    let posts: Vec<(String, String, String, String)> = posts.iter().map(texts).collect::<Option<_>>()?;
     let read = |(id, from, to, body): (String, String, String, String)| {
         let players = to.as_bytes().chunks(32).filter_map(|text| read_player(str::from_utf8(text).ok()?));
         let to = players.take(MAX_POSTED).collect();
