@@ -355,7 +355,6 @@ impl PeopleRequests<'_, '_> {
         if *former != contacts.allowed {
             let same_players = former.keys().eq(contacts.allowed.keys());
             former.clone_from(&contacts.allowed);
-            link.told.unsaved = true;
             if !same_players {
                 let list = contacts.allowed.keys().copied().collect();
                 link.command(Command::SetContacts(list));
@@ -367,10 +366,10 @@ impl PeopleRequests<'_, '_> {
                 link.command(Command::SetStatus(contacts.status.clone()));
             }
         }
-        if std::mem::take(&mut link.told.unsaved)
+        link.told.unsaved = false;
+        if link.told.saved != contacts.allowed
             && contacts.allowed.len() <= MAX_CONTACTS
             && let Some(store) = link.driver.as_ref().and_then(|driver| driver.contacts.as_ref())
-            && link.told.saved != contacts.allowed
         {
             match store.writer.try_send(contacts.allowed.clone()) {
                 Err(TrySendError::Full(_)) => link.told.unsaved = true,

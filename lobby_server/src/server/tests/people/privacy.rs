@@ -234,6 +234,10 @@ impl Model {
             | ToPlayer::HostChanged { .. }
             | ToPlayer::Ticket(_)
             | ToPlayer::KickNotes { .. }
+            | ToPlayer::InRoom { .. }
+            | ToPlayer::Seats { .. }
+            | ToPlayer::Teams(_)
+            | ToPlayer::SeatKept(_)
             | ToPlayer::RoomChanged(_) => {
                 self.met.extend(about.iter().map(|other| (who, *other)));
             }
