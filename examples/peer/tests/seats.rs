@@ -41,9 +41,9 @@ fn a_guest_is_killed_and_started_again_in_its_seat_while_the_room_stays_full() {
         assert_eq!(home["player"], joined, "{home}");
         assert!(home["client_id"].is_u64(), "{home}");
     }
+    assert_eq!(host.event("game_connected", 20.0)["peer"], "C");
     back.success(30.0);
     assert_played(&back, "A");
-    assert!(host.events("game_connected").iter().filter(|event| event["peer"] == "C").count() >= 2);
     // It has left in order: its seat is free at once.
     let mut next = lobby.peer("D", "join", &["--for", "2"]);
     next.success(30.0);
@@ -61,8 +61,8 @@ fn after_its_time_a_seat_is_gone() {
     // The room is asked for until its seat is free.
     let mut next = loop {
         let mut next = lobby.peer("D", "join", &["--for", "60"]);
-        let line =
-            next.line("an answer", 20.0, |line| line.contains("\"room\"") || line.contains("room-full"));
+        let answer = |line: &str| line.contains("\"event\":\"room\"") || line.contains("room-full");
+        let line = next.line("an answer", 20.0, answer);
         if !line.contains("room-full") {
             break next;
         }
@@ -118,8 +118,11 @@ fn who_was_put_out_reads_why_and_comes_back_when_the_host_lets_it() {
     assert_eq!(bans[0]["reason"], "too loud");
     let mut again = lobby.peer("C", "join", &["--for", "2", "--identity", &key]);
     again.failure(20.0, "the host put you out of this room: too loud; you cannot come back");
-    host.event("lifted", 20.0);
-    assert_eq!(host.event("bans", 10.0)["bans"], serde_json::json!([]));
+    // Answers may overtake each other.
+    host.line("an empty ban list", 20.0, |line| line.contains("\"bans\":[]"));
+    if host.events("lifted").is_empty() {
+        host.event("lifted", 10.0);
+    }
     let mut back = lobby.peer("C", "join", &["--for", "2", "--identity", &key]);
     back.success(30.0);
     assert_played(&back, "A");
