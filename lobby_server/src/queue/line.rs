@@ -98,7 +98,7 @@ impl Line {
         if !self.key.wanted.rules.numbers.is_empty() {
             self.by_number.insert((ticket.first, ticket.seq), slot);
         }
-        if ticket.seq <= self.told_to.0 {
+        if self.told_to.1 > 0 && ticket.seq <= self.told_to.0 {
             self.told_to.1 += 1;
         }
     }
