@@ -168,7 +168,7 @@ fn keep_match(
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
     match (&*goal, hosted) {
         (Goal::Host(plan), None) if hosting => {
-            let game = HostGame::new(plan.rules, seed.0, Some(&profile.name)).dressed(colour.0);
+            let game = HostGame::dressed(plan.rules, seed.0, Some(&profile.name), colour.0);
             commands.insert_resource(Hosted(game.known_as(session.me)));
         }
         (_, Some(_)) if !hosting => commands.remove_resource::<Hosted>(),

@@ -75,8 +75,13 @@ pub struct HostGame {
 impl HostGame {
     /// Returns a new match; where a name is given, the host plays too.
     pub fn new(rules: Rules, seed: u64, local: Option<&str>) -> Self {
+        Self::dressed(rules, seed, local, None)
+    }
+
+    /// Returns a new match, in which the host's own player wishes a number, and so a colour.
+    pub fn dressed(rules: Rules, seed: u64, local: Option<&str>, wish: Option<PlayerSlot>) -> Self {
         let mut world = Simulation::new(rules, seed);
-        let local = local.and_then(|name| world.join(name));
+        let local = local.and_then(|name| world.join_as(name, wish));
         let mut game = Self {
             world,
             log: EventLog::default(),
@@ -115,15 +120,6 @@ impl HostGame {
     /// Tells the others by which name renet knows the host's own player.
     pub fn known_as(mut self, own: Option<u64>) -> Self {
         self.own = own;
-        self
-    }
-
-    /// Lets the host's own player wish a number, and so a colour.
-    pub fn dressed(mut self, wish: Option<PlayerSlot>) -> Self {
-        let old = self.local.and_then(|slot| self.world.players.remove(&slot));
-        if let Some(old) = old {
-            self.local = self.world.join_as(&old.name, wish.or(self.local));
-        }
         self
     }
 

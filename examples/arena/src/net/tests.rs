@@ -345,7 +345,9 @@ fn a_match_ends_and_another_one_begins_when_all_want_it() {
 
 #[test]
 fn a_player_gets_the_colour_that_it_wishes_if_it_is_free() {
-    let mut host = HostGame::new(Rules::default(), 1, Some("Host")).dressed(Some(5));
+    let mut host = HostGame::dressed(Rules::default(), 1, Some("Host"), Some(5));
+    let joined = host.log.entries().filter(|(_, event)| matches!(event, GameEvent::Joined { .. })).count();
+    assert_eq!(joined, 1, "it comes in once");
     assert_eq!(host.local(), Some(5));
     host.reliable(1, &ClientGame::hello_as("A", Some(3)));
     host.reliable(2, &ClientGame::hello_as("B", Some(3)));
