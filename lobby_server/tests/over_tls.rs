@@ -271,9 +271,7 @@ fn one_address_that_shakes_hands_without_end_is_bounded_and_others_are_served_me
     let refused =
         refused.lines().find(|line| line.starts_with("lobby_refused_total{what=\"tls\",reason=\"rate\"}"));
     let refused: u64 = refused.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-    let spent = metric(&server, "lobby_tls_milliseconds_total");
-    let each = spent as f64 / metric(&server, "lobby_tls_handshakes_total") as f64;
-    eprintln!("{done} handshakes and {refused} refusals in 2 s; {each:.3} ms of the server's loop each");
+    eprintln!("{done} handshakes and {refused} refusals in 2 s");
     // 128 at once and 8 a second; one more second for the machine's slowness.
     assert!(done <= 128 + 8 * 3, "{done}");
     assert!(refused > 0);

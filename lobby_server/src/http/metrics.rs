@@ -94,6 +94,13 @@ impl Writer<'_, '_> {
     }
 
     /// The name gets `_total` at its end.
+    fn seconds_spent(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, f64, u64>(&value, None)
+    }
+
+    /// The name gets `_total` at its end.
     fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
         self.0
             .encode_descriptor(name, help, None, MetricType::Counter)?
@@ -175,6 +182,8 @@ impl Metrics {
 
     fn counters(&self, out: &mut Writer<'_, '_>) -> Result<(), Error> {
         let (status, counters) = (&self.status, &self.status.counters);
+        let help = "Processor time that handshakes of TLS have taken, in seconds.";
+        out.seconds_spent("lobby_tls_seconds", help, status.tls.time.as_secs_f64())?;
         let mut put = |name: &str, help: &str, value| out.counter(name, help, value);
         put("lobby_datagrams_in", "Datagrams received.", counters.datagrams_in)?;
         put("lobby_bytes_in", "Bytes received.", counters.bytes_in)?;
@@ -198,8 +207,6 @@ impl Metrics {
         let help =
             "Times that a handshake of TLS waited, because all together took their share of the processor.";
         put("lobby_tls_waited", help, status.tls.waited)?;
-        let help = "Milliseconds of processor that handshakes of TLS have taken.";
-        put("lobby_tls_milliseconds", help, status.tls.time.as_millis() as u64)?;
         put("lobby_timeouts", "Sessions ended by silence.", counters.timeouts)?;
         put("lobby_requests", "Requests of players.", counters.requests)?;
         put("lobby_requests_failed", "Requests answered with an error.", counters.requests_failed)?;
@@ -365,9 +372,7 @@ impl Metrics {
         out.seconds("process_start_time_seconds", "Start of the server, in seconds since 1970.", start)?;
         let Some(process) = self.seen.process else { return Ok(()) };
         let help = "Processor time that was used, in seconds.";
-        out.0
-            .encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, f64, u64>(&process.cpu_seconds, None)?;
+        out.seconds_spent("process_cpu_seconds", help, process.cpu_seconds)?;
         out.gauge("process_resident_memory_bytes", "Memory in use.", process.resident_bytes)?;
         out.gauge("process_virtual_memory_bytes", "Addresses in use.", process.virtual_bytes)?;
         out.gauge("process_open_fds", "Open files and sockets.", process.open_fds)?;

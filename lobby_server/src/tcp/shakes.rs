@@ -12,7 +12,7 @@ use crate::tls::Certificate;
 /// after the server's restart, each within some seconds.
 const RATE: Rate = Rate::new(8.0, 128.0);
 /// Handshakes may take this share of the time, a quarter of a core. One takes 0.24 ms with a key of P-256 and
-/// 0.68 ms with one of RSA with 2,048 bits (measured by `lobby_tls_milliseconds_total` in a development build): a thousand or
+/// 0.68 ms with one of RSA with 2,048 bits (measured by `lobby_tls_seconds_total` in a development build): a thousand or
 /// four hundred a second.
 const SHARE: f64 = 0.25;
 /// So much may be used at once: the loop turns no slower for it than for a burst of logins.

@@ -113,7 +113,7 @@ fn the_hosts_word_a_ban_and_another_host_end_all_invites() {
     assert_eq!(world.answer(third, by(&room, token)), over(InviteFault::Ended));
     let token = invite(&mut world, host, InviteTerms::for_minutes(60));
     let answer = world.answer(first, by(&room, token));
-    assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(RequestError::Banned { .. })), "{answer:?}");
     world.answer(host, Request::LeaveRoom).unwrap();
     assert_eq!(world.answer(third, by(&room, token)), over(InviteFault::Ended), "another one hosts");
 }
