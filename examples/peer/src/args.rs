@@ -44,7 +44,7 @@ const EXAMPLES: &str = "Examples:
   peer contacts --lobby 203.0.113.10:3478 --identity me.key --allow 0123456789abcdef0123456789abcdef --json
   peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
   peer rooms --lobby 203.0.113.10:3478 --filter map=desert --filter 'level<5' --sort players --watch 10 --json
-  peer quick --lobby 203.0.113.10:3478 --mode ranked --players 4 --near skill=1200:50,100,200/5:any --equal map=dust --teams 2,2
+  peer quick --lobby 203.0.113.10:3478 --mode ranked --players 4 --near skill=1200:50,100,200/5:any --equal map=dust --match-teams 2,2
   peer doctor --lobby 203.0.113.10:3478
 
 JSON events about seats (--json):

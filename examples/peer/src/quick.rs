@@ -23,7 +23,7 @@ pub(crate) struct RulesArgs {
     equal: Vec<(String, TextRule)>,
     /// Sizes of the teams, which come to --players together; event `teams` says who is in which
     #[arg(long, value_delimiter = ',', value_name = "SIZE,...")]
-    teams: Vec<u16>,
+    match_teams: Vec<u16>,
     /// Ask all whether they play, and wait so long for their answers: 3 to 60; only players who say the same meet. Event
     /// `match_found`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=60))]
@@ -47,7 +47,7 @@ impl RulesArgs {
         QuickRules {
             numbers: self.near.clone(),
             texts: self.equal.iter().cloned().collect(),
-            teams: self.teams.clone(),
+            teams: self.match_teams.clone(),
             accept_s: self.accept,
         }
     }
@@ -127,7 +127,14 @@ pub(crate) fn queue(
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn no_two_arguments_have_one_name() {
+        crate::args::Cli::command().debug_assert();
+    }
 
     #[test]
     fn rules_are_read_from_the_command_line() {

@@ -119,7 +119,7 @@ fn all_are_asked_and_who_says_no_is_out() {
 fn teams_are_the_same_for_all() {
     let lobby = Lobby::start();
     let with = |near: &'static str| {
-        ["--mode", "2v1", "--players", "3", "--for", "1", "--teams", "1,2", "--near", near]
+        ["--mode", "2v1", "--players", "3", "--for", "1", "--match-teams", "1,2", "--near", near]
     };
     let mut all = [("A", "skill=300:500"), ("B", "skill=100:500"), ("C", "skill=200:500")]
         .map(|(name, near)| lobby.peer(name, "quick", &with(near)));
