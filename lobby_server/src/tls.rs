@@ -38,7 +38,7 @@ impl Certificate {
     /// Reads what the settings name; none: they name nothing.
     ///
     /// # Errors
-    /// See [`TlsError`].
+    /// [`TlsError`] says which of the files is wrong, and why.
     pub(crate) fn read(settings: &Settings) -> Result<Option<Self>, TlsError> {
         let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) else { return Ok(None) };
         if Implementation::here() != Implementation::Assembly {
@@ -111,7 +111,7 @@ fn text(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 /// Checks what the settings say of TLS, as the start does.
 ///
 /// # Errors
-/// See [`TlsError`].
+/// [`TlsError`] says which of the files is wrong, and why.
 pub fn check_tls(settings: &Settings) -> Result<(), TlsError> {
     Certificate::read(settings).map(drop)
 }

@@ -5,16 +5,42 @@
 
 mod stream;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use natlab::link::{Link, Way};
+use natlab::lobby::SimulatedProgram;
 use natlab::nat::NatSpec;
 use natlab::scenario::{Draw, PairWorld, PairWorldSettings};
-use natlab::world::HostId;
+use natlab::world::{Fate, HostId, Packet, World};
 use stream::{SharedTally, Streams};
 use traversal_core::{PathKind, RelayPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A game datagram is longer than this, and than any message of the agents.
+const GAME_DATAGRAM: usize = 120;
+
+/// When the network lost a game datagram.
+type Lost = Rc<RefCell<Vec<Duration>>>;
+
+/// Notes every game datagram that a link loses.
+fn watch_losses(world: &mut World<SimulatedProgram>) -> Lost {
+    let lost = Lost::default();
+    let seen = Rc::clone(&lost);
+    world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {
+        // What is longer is a test of what passes.
+        let length = packet.payload.len();
+        if fate == Fate::Lost
+            && length > GAME_DATAGRAM
+            && length < traversal_core::wire::sizes::LEAST_DATAGRAM
+        {
+            seen.borrow_mut().push(packet.at);
+        }
+    }));
+    lost
+}
 
 fn nat(name: &str) -> NatSpec {
     name.parse().unwrap()
@@ -32,7 +58,7 @@ struct Play {
     /// What each side sent and got.
     tallies: [SharedTally; 2],
     /// The network lost game datagrams at these times.
-    lost: stream::Lost,
+    lost: Lost,
 }
 
 impl Play {
@@ -43,7 +69,7 @@ impl Play {
             let streams = Streams::new(tally.clone());
             pair.act(host, |player, _| player.play(Box::new(streams)));
         }
-        let lost = stream::watch_losses(&mut pair.world);
+        let lost = watch_losses(&mut pair.world);
         Self { pair, tallies, lost }
     }
 

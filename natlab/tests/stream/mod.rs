@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use natlab::lobby::SimulatedProgram;
 use natlab::player::Game;
-use natlab::world::{Fate, Packet, World};
 use renet::{ConnectionConfig, DefaultChannel, RenetClient, RenetServer};
 use traversal_core::PathInfo;
 use traversal_core::id::PlayerId;
@@ -34,24 +32,6 @@ pub(crate) struct Tally {
 }
 
 pub(crate) type SharedTally = Rc<RefCell<Tally>>;
-/// When the network lost a game datagram.
-#[allow(dead_code, reason = "not every test file counts them")]
-pub(crate) type Lost = Rc<RefCell<Vec<Duration>>>;
-
-/// Notes every game datagram that a link loses.
-#[allow(dead_code, reason = "not every test file counts them")]
-pub(crate) fn watch_losses(world: &mut World<SimulatedProgram>) -> Lost {
-    let lost = Lost::default();
-    let seen = Rc::clone(&lost);
-    world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {
-        // What is longer is a test of what passes.
-        let length = packet.payload.len();
-        if fate == Fate::Lost && length > LENGTH && length < traversal_core::wire::sizes::LEAST_DATAGRAM {
-            seen.borrow_mut().push(packet.at);
-        }
-    }));
-    lost
-}
 
 #[derive(Debug)]
 enum Side {

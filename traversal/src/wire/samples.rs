@@ -2,6 +2,8 @@
 //! the version of the wire was last raised (`samples/bytes.txt`).
 
 mod listing;
+mod parts;
+mod topics;
 mod values;
 
 use std::any::type_name;

@@ -1,0 +1,238 @@
+//! A value of each variant of the types that messages are made of, by topic.
+
+use super::Samples;
+use super::listing::{self};
+use crate::failure::FailureReason;
+use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use crate::wire::message::{
+    AwaySeat, CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
+    CountdownEnd, CountdownRule, Facts, InRoom, KeptMatch, MemberChanges, MemberState, Method, NoRelay,
+    PlannedMethod, QueueStatus, QuickMatched, Rejoin, Role, RoomEnd, RoomNews, RoomTarget, RoundTrip,
+    SearchPermit, ServerCountdown, Status, TeamWish, Topology,
+};
+use crate::wire::pair::PairMessage;
+
+use super::parts::*;
+
+pub(super) fn people(all: &mut Samples) {
+    let status =
+        Status { away: true, playing: false, text: "lunch".into(), hide_room: true, strangers_ring: false };
+    all.put(ContactsRequest::Part { first: true, last: false, allow: vec![id(9)] });
+    all.put(ContactsRequest::Allow { player: id(9), allow: false });
+    all.put(ContactsRequest::Status(status.clone()));
+    all.put(status);
+    all.put(contact());
+    contact().presence.into_iter().for_each(|presence| all.put(presence));
+    all.put(ContactNews { player: id(9), presence: None });
+    all.put(CallRequest::Ring { call: CALL, player: id(9) });
+    all.put(CallRequest::Answer { call: CALL, answer: CallAnswer::Yes });
+    all.put(CallRequest::HangUp { call: CALL });
+    all.put(CallAnswer::Yes);
+    all.put(CallAnswer::No { reason: "later".into() });
+    all.put(CallAnswer::Busy);
+    all.put(CallNews::Ringing { call: CALL });
+    all.put(CallNews::Ring { call: CALL, from: player(), contact: true });
+    all.put(CallNews::Accepted { call: CALL, place: CallPlace::Stay });
+    all.put(CallNews::Ended { call: CALL, why: CallEnd::Busy });
+    all.put(CallPlace::Opened(Box::new(room())));
+    all.put(CallPlace::Enter { code: "K7PX2M".into() });
+    all.put(CallPlace::Stay);
+    use CallEnd as E;
+    for end in [
+        E::NotReached,
+        E::Refused { reason: "no".into() },
+        E::Busy,
+        E::NoAnswer,
+        E::HungUp,
+        E::Gone,
+        E::BothInRooms,
+        E::TooSoon { retry_after_s: 60 },
+        E::NoRoom,
+    ] {
+        all.put(end);
+    }
+}
+
+pub(super) fn state() -> MemberState {
+    MemberState { ready: true, team: Some(1), properties: metadata() }
+}
+
+pub(super) fn members(all: &mut Samples) {
+    let changes: Changes = [("skin".into(), Some("red".into())), ("hat".into(), None)].into();
+    let changed = MemberChanges { ready: Some(true), team: Some(TeamWish::Any), properties: changes.clone() };
+    let rule = CountdownRule { unready: true, leave: false, join: true };
+    let countdown = Some((7, 3000, rule));
+    for request in [
+        InRoom::Member(changed.clone()),
+        InRoom::Properties(changes),
+        InRoom::Show { part: 0, parts: 1, properties: metadata(), countdown },
+        InRoom::Lock(true),
+        InRoom::Teams(vec![2, 3]),
+        InRoom::StartCountdown { after_ms: 5000, rule },
+        InRoom::CancelCountdown { id: Some(7) },
+        InRoom::HandOver { player: id(8) },
+        InRoom::Time,
+    ] {
+        all.put(request);
+    }
+    all.put(changed);
+    all.put(state());
+    all.put(rule);
+    let running = ServerCountdown { id: 7, at_ms: 1 << 40, now_ms: 300, rule };
+    all.put(running);
+    for wish in [TeamWish::Leave, TeamWish::Any, TeamWish::Team(1)] {
+        all.put(wish);
+    }
+    for news in [
+        RoomNews::Member { player: id(8), revision: 300, state: state() },
+        RoomNews::Property { by: id(1), revision: 300, key: "map".into(), value: Some("cave".into()) },
+        RoomNews::Keys { revision: 300, keys: vec![1, 1 << 31], complete: false },
+        RoomNews::Countdown(running),
+        RoomNews::CountdownCancelled { id: 7, why: CountdownEnd::ByHost },
+    ] {
+        all.put(news);
+    }
+    for why in [
+        CountdownEnd::ByHost,
+        CountdownEnd::NotReady(id(8)),
+        CountdownEnd::Left(id(8)),
+        CountdownEnd::Joined(id(8)),
+    ] {
+        all.put(why);
+    }
+}
+
+pub(super) fn rooms(all: &mut Samples) {
+    all.put(player());
+    all.put(options());
+    all.put(RoomTarget::Name("den".into()));
+    all.put(RoomTarget::Code("K7PX2M".into()));
+    all.put(room());
+    all.put(ticket());
+    all.put(note());
+    all.put(terms());
+    all.put(seats());
+    for rejoin in [Rejoin::Now, Rejoin::After { seconds: 300 }, Rejoin::Never] {
+        all.put(rejoin);
+    }
+    all.put(ban());
+    all.put(AwaySeat { player: id(8), kept_s: 300 });
+    all.put(seat_kept());
+    all.put(summary());
+    listing::all(all, summary());
+    use RoomEnd as R;
+    for end in [
+        R::Closed,
+        R::HostLost,
+        R::Kicked { reason: "rude".into() },
+        R::Replaced,
+        R::HostReplaced { epoch: 3 },
+        R::ByOperator { reason: "no".into() },
+    ] {
+        all.put(end);
+    }
+    all.put(Topology::Star);
+    all.put(Topology::Mesh);
+    let rules = quick_rules();
+    all.put(rules.numbers[0].clone());
+    all.put(rules.texts["map"].clone());
+    all.put(rules);
+    all.put(match_found());
+    all.put(teams());
+    all.put(quick_match());
+    all.put(QueueStatus { position: 1, waiting: 300, players: 4, estimate_s: Some(20) });
+    all.put(QuickMatched { room: room(), wanted: quick_match() });
+}
+
+pub(super) fn matches(all: &mut Samples) {
+    all.put(plan());
+    all.put(NoRelay::Off);
+    all.put(NoRelay::Full);
+    all.put(NoRelay::Budget);
+    all.put(RoundTrip { ms: 48, spread_ms: 300 });
+    all.put(replan());
+    all.put(PlannedMethod { method: Method::Birthday, since: 0 });
+    all.put(grant());
+    all.put(KeptMatch { match_id: MATCH, player: id(9), hosting: false, edition: 255 });
+    all.put(Role::Sending);
+    all.put(Role::Receiving);
+    for method in Method::ALL {
+        all.put(method);
+    }
+    for turn in [SearchPermit::Wait, SearchPermit::Begin, SearchPermit::Off] {
+        all.put(turn);
+    }
+    let (round, ip) = (258, v4().ip());
+    all.put(Facts::Range { round, ip, first: 40_000, last: 40_010, step: 2 });
+    all.put(Facts::Newest { round, address: v6(), ahead: [1, 0, 0, 0] });
+    all.put(Facts::PeerPublic(vec![v6()]));
+    all.put(Facts::Kept { round, ip: v6().ip(), ports: vec![40_000] });
+    all.put(Facts::OpenRange { round, ip, bound: 40_000, step: -2 });
+}
+
+pub(super) fn nats(all: &mut Samples) {
+    all.put(profile());
+    all.put(NatProfile::UNKNOWN);
+    all.put(facts());
+    use MappingBehavior as M;
+    for mapping in [
+        M::Unknown,
+        M::EndpointIndependent,
+        M::AddressDependent,
+        M::AddressAndPortDependent,
+        M::NotPortSensitive,
+    ] {
+        all.put(mapping);
+    }
+    use FilteringBehavior as F;
+    for filtering in [F::Unknown, F::EndpointIndependent, F::AddressDependent, F::AddressAndPortDependent] {
+        all.put(filtering);
+    }
+    use PortAllocation as P;
+    for allocation in [
+        P::Unknown,
+        P::Preserving,
+        P::Sequential { step: -2 },
+        P::Random,
+        P::RandomInBlock { first: 1_024, last: 2_047 },
+    ] {
+        all.put(allocation);
+    }
+    use Confidence as C;
+    for confidence in [C::Unknown, C::Full, C::Reduced, C::Stale, C::Manual] {
+        all.put(confidence);
+    }
+    use FailureReason as R;
+    for reason in [
+        R::RandomPortsOnBothSides,
+        R::RandomPortsAgainstSymmetric,
+        R::SymmetricOnBothSides,
+        R::UdpBlocked,
+        R::NoAnswer,
+        R::OneWayOnly,
+        R::RelayForbidden,
+        R::PeerLeft,
+        R::PathLost,
+        R::CapReached,
+        R::BadPlan,
+        R::RandomPortsNotFound,
+        R::NoHairpin,
+        R::RelayOnly,
+        R::SearchWaits,
+        R::RelayFull,
+        R::NoCommonFamily,
+        R::AddressesHidden,
+    ] {
+        all.put(reason);
+    }
+}
+
+pub(super) fn between_players(all: &mut Samples) {
+    let put = &mut |message: PairMessage| all.put(message);
+    put(PairMessage::Test { tag: 0x0102_0304, method: Method::Bubble });
+    put(PairMessage::Confirm { tag: 5, observed: v4(), test: Some(6) });
+    put(PairMessage::Close { reason: "bye".into() });
+    put(PairMessage::CloseAck);
+    put(PairMessage::ProveLife { challenge: CODE });
+    put(PairMessage::ProofOfLife { challenge: CODE, proof: CODE });
+}
