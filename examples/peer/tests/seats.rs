@@ -1,6 +1,8 @@
 //! Seats that are kept over a crash, spectators, and ban lists, with the built programs.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::time::{Duration, Instant};
+
 use test_support::programs::{Lobby, Program, assert_played};
 use test_support::scratch;
 
@@ -138,7 +140,14 @@ fn who_is_put_out_for_some_seconds_comes_back_after_them() {
     out.event("room_left", 20.0);
     let mut again = lobby.peer("C", "join", &["--for", "2", "--identity", &key]);
     again.failure(20.0, "you can come back in");
-    std::thread::sleep(std::time::Duration::from_secs(5));
-    let mut back = lobby.peer("C", "join", &["--for", "60", "--identity", &key]);
-    back.event("game_message", 20.0);
+    let end = Instant::now() + Duration::from_secs(20);
+    let back = loop {
+        let mut back = lobby.peer("C", "join", &["--for", "2", "--identity", &key]);
+        if back.exit(30.0).success() {
+            break back;
+        }
+        assert!(back.log().contains("you can come back in"), "{}", back.log());
+        assert!(Instant::now() < end, "it is still out: {}", back.log());
+    };
+    assert_played(&back, "A");
 }
