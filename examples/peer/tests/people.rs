@@ -1,5 +1,6 @@
 //! Contacts and calls by programs: on one node, and on two that share a registry in Redis.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![cfg(target_os = "linux")] // other systems have one loopback address only
 
 use std::path::PathBuf;
 
