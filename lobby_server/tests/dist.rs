@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lobby_server::{Settings, key};
-use test_support::server::{Running, program};
+#[cfg(target_os = "linux")]
+use test_support::server::Running;
+use test_support::server::program;
 
 fn dist(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dist").join(name)
