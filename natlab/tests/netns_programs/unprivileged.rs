@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{NOT_HERE, are_built, skipped, turn};
+use crate::{NOT_HERE, are_built, beside_others, skipped};
 use serde_json::Value;
 
 /// What root does to become an ordinary user; `$1` is the directory of the programs, which such a user may not be
@@ -21,7 +21,7 @@ fn an_ordinary_user_runs_programs_behind_both_kinds_of_nats() {
     if !are_built(&["lobby_server", "peer"]) {
         return;
     }
-    let _turn = turn();
+    let _turn = beside_others();
     let natlab = Path::new(env!("CARGO_BIN_EXE_natlab"));
     let mut command = if nix::unistd::geteuid().is_root() {
         let mut command = Command::new("unshare");

@@ -5,8 +5,9 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::PoisonError;
 
-use crate::{NOT_HERE, PLAYERS, are_built, counted, skipped, turn};
+use crate::{CORES, NOT_HERE, PLAYERS, are_built, counted, skipped};
 use serde_json::Value;
 
 use test_support::display::{Display, vulkan};
@@ -20,7 +21,7 @@ fn two_windows_play_directly_through_two_nats() {
     if let Err(why) = vulkan() {
         return skipped(why);
     }
-    let _turn = turn();
+    let _alone = CORES.write().unwrap_or_else(PoisonError::into_inner);
     let Some(display) = Display::open() else {
         return skipped("no Xvfb (Debian: xvfb)");
     };
