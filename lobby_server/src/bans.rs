@@ -110,15 +110,15 @@ impl From<Whom> for String {
 /// This is one ban.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
-    /// They may not log in.
+    /// These players may not log in.
     pub whom: Whom,
-    /// They may not play this game; none: any.
+    /// The ban is for this game. `None`: it is for all.
     pub game: Option<String>,
-    /// It ends at this time, in seconds since 1970; none: it does not end by itself.
+    /// The ban ends at this time, in seconds since 1970. `None`: it does not end by itself.
     pub until: Option<u64>,
-    /// It was made at this time, in seconds since 1970.
+    /// The ban was made at this time, in seconds since 1970.
     pub since: u64,
-    /// They read this about it.
+    /// The players read this reason.
     pub reason: String,
 }
 

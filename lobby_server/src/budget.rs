@@ -12,18 +12,18 @@ use time::OffsetDateTime;
 /// This says how many bytes may be sent; `None`: as many as there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayBudget {
-    /// In a day.
+    /// This many bytes may be sent in a day of UTC, headers included.
     pub day: Option<u64>,
-    /// In a month.
+    /// This many bytes may be sent in a calendar month.
     pub month: Option<u64>,
 }
 
-/// So many bytes were sent.
+/// This says how many bytes the relay has sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayUsed {
-    /// Today.
+    /// These were sent today (UTC).
     pub day: u64,
-    /// In this month.
+    /// These were sent in this month (UTC).
     pub month: u64,
 }
 

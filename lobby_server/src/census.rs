@@ -54,7 +54,7 @@ pub(crate) struct Census {
     streams: BTreeMap<(ServerSocketId, SocketAddr), usize>,
     waiting: Waiting,
     half_open: BTreeMap<NonZeroU64, SessionId>,
-    /// So many have entered.
+    /// This counts the sessions that have entered.
     entered: u64,
 }
 
@@ -81,7 +81,7 @@ impl Census {
         }
     }
 
-    /// It is reached another way.
+    /// Notes that the session uses another address or protocol.
     pub(crate) fn turn(&mut self, id: SessionId, way: Way) {
         self.confirm(id);
         let Some(entry) = self.sessions.get_mut(&id) else { return };

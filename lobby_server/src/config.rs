@@ -84,31 +84,35 @@ pub struct ServerConfig {
     pub relay_lifetime: Duration,
     /// This says whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
-    /// One IPv4 address or IPv6 /64 gets STUN answers at this rate: they are longer than the requests.
+    /// One IPv4 address or IPv6 /64 gets STUN answers at this rate (default 50 a second, 200 at once): they are longer than
+    /// the requests.
     pub stun_rate: Rate,
-    /// One IPv4 address or IPv6 /64 may send hellos at this rate.
+    /// One IPv4 address or IPv6 /64 may send hellos at this rate (default 256 a second, 1,024 at once).
     pub hello_rate: Rate,
-    /// One IPv4 address or IPv6 /64 may log in at this rate: a whole CGN's players come back at once after a restart.
+    /// One IPv4 address or IPv6 /64 may log in at this rate (default 64 a second, 512 at once): a whole CGN's players come back
+    /// at once after a restart.
     pub login_rate: Rate,
-    /// One session may send probes at this rate. RFC 8445 calls 200 new bindings a second well supported.
+    /// One session may send probes at this rate (default 250 a second, 500 at once). RFC 8445 calls 200 new bindings a second well supported.
     pub probe_rate: Rate,
-    /// So many datagrams go to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT
+    /// Datagrams go to ports that players say are forwarded to them at this rate (default one in two seconds, 20 at once), per
+    /// IPv4 address: behind a carrier's NAT
     /// they may hit a neighbour's. One check takes up to five, and a household starts a few at once.
     pub mapped_port_rate: Rate,
-    /// Knocks at mappings of one session. Each of the six that are watched at a time takes a dozen at the most, some
+    /// Mappings of one session are knocked at at this rate (default one a second, 24 at once). Each of the six that are watched at a time takes a dozen at the most, some
     /// seconds apart from those of the next.
     pub knock_rate: Rate,
-    /// One session may send frames other than probes at this rate.
+    /// One session may send frames other than probes at this rate (default 200 a second, 1,000 at once).
     pub frame_rate: Rate,
-    /// One session may make requests at this rate.
+    /// One session may make requests at this rate (default 10 a second, 30 at once).
     pub request_rate: Rate,
-    /// One address may try wrong passwords at this rate, for all rooms together.
+    /// One address may try wrong passwords at this rate (default one in ten seconds, 10 at once), for all rooms together.
     pub guess_rate: Rate,
-    /// One room has wrong passwords tried at this rate at the most, by all addresses that failed before.
+    /// One room has wrong passwords tried at this rate at the most (default one in five seconds, 30 at once), by all addresses
+    /// that failed before.
     pub room_guess_rate: Rate,
-    /// One address may look for rooms by a code at this rate.
+    /// One address may look for rooms by a code at this rate (default one in two seconds, 100 at once).
     pub code_rate: Rate,
-    /// One player's own messages may cause messages to other players at this rate. A full room's host that is being
+    /// One player's own messages may cause messages to other players at this rate (default 100 a second, 1,000 at once). A full room's host that is being
     /// connected to all 63 others at once has each of them told a dozen facts.
     pub effect_rate: Rate,
 }

@@ -33,15 +33,15 @@ const LEAST_RATE: u32 = 100;
 /// This is a datagram of somebody who is not logged in yet.
 #[derive(Clone, Debug)]
 pub struct Newcomer {
-    /// It came in then.
+    /// The datagram came in then.
     pub since: Instant,
-    /// It came in by this socket.
+    /// The datagram came in by this socket.
     pub socket: ServerSocketId,
-    /// It was sent to this address, where the socket is bound to all.
+    /// The datagram was sent to this address, where the socket is bound to all.
     pub asked: Option<IpAddr>,
-    /// It came from there.
+    /// The datagram came from there.
     pub from: SocketAddr,
-    /// This is what it says.
+    /// This is the datagram.
     pub datagram: Vec<u8>,
 }
 
@@ -52,7 +52,7 @@ pub enum Answer {
     Serve,
     /// It is to be told to come back ([`Server::turn_away`](crate::Server::turn_away)).
     ComeBack {
-        /// After so many seconds.
+        /// The player is to try again after this many seconds, 1 to 30.
         again_s: u8,
     },
 }

@@ -1,4 +1,5 @@
-//! Whom a room's host has put out for good: it belongs to the room, whoever hosts it.
+//! The room's ban list: whom its host has put out, each until a time or for as long as the room exists. It belongs to the room,
+//! whoever hosts it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -45,8 +46,10 @@ pub(crate) struct Kicked(BTreeMap<PlayerId, Kick>);
 impl Kicked {
     pub(crate) fn insert(&mut self, now: Instant, player: PlayerId, kick: Kick) {
         self.0.retain(|_, kick| now < kick.until);
+        let first = |(_, kick): &(&PlayerId, &Kick)| (!kick.lifted, kick.until);
         if self.0.len() >= MAX
-            && let Some(first) = self.0.iter().min_by_key(|(_, kick)| kick.until).map(|(player, _)| *player)
+            && !self.0.contains_key(&player)
+            && let Some(first) = self.0.iter().min_by_key(first).map(|(player, _)| *player)
         {
             self.0.remove(&first);
         }
@@ -83,6 +86,27 @@ impl Kicked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn to_lift_a_ban_lifts_no_other_one_and_lifted_ones_give_way_first() {
+        let now = Instant::now();
+        let mut kicked = Kicked::default();
+        let id = |n: usize| PlayerId([(n >> 8) as u8, n as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let kick = |n: usize, lifted| Kick {
+            until: now + OUT + Duration::from_secs(n as u64),
+            until_s: n as u64,
+            serial: n as u32,
+            lifted,
+            words: Default::default(),
+        };
+        for n in 0..MAX {
+            kicked.insert(now, id(n), kick(n, false));
+        }
+        kicked.insert(now, id(MAX - 1), kick(MAX - 1, true));
+        assert_eq!((kicked.0.len(), kicked.of(now, id(0)).is_some()), (MAX, true));
+        kicked.insert(now, id(MAX), kick(MAX, false));
+        assert!(!kicked.0.contains_key(&id(MAX - 1)) && kicked.of(now, id(0)).is_some());
+    }
 
     #[test]
     fn the_list_is_bounded_and_ends() {

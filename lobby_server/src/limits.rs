@@ -4,7 +4,7 @@
 //! the number of buckets is fixed and a keyed hash picks one.
 
 mod counts;
-mod keys;
+mod recent;
 mod turns;
 mod waiting;
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 pub(crate) use counts::Counts;
-pub(crate) use keys::KeyLimiter;
+pub(crate) use recent::RecentLimiter;
 pub(crate) use turns::PortTurns;
 pub(crate) use waiting::Waiting;
 

@@ -22,6 +22,9 @@ const NEWS_AT_A_TIME: usize = 16;
 /// begun.
 pub(crate) const FINAL: Duration = Duration::from_millis(500);
 
+/// While not all properties are known, members are told of each one that is removed; of no more than so many at a time.
+const MAX_REMOVED: usize = 128;
+
 /// The properties of a room that is shown again come in so many parts at the most.
 const MAX_SHOWN: u8 = 16;
 
@@ -65,7 +68,7 @@ pub(crate) struct Shared {
     countdown: Option<Running>,
     /// Anything has changed so often.
     revision: u32,
-    /// There is one entry for each thing, so these are no more than there are members and keys.
+    /// There is one entry for each thing that is there, and [`MAX_REMOVED`] for what is gone.
     untold: VecDeque<Untold>,
     /// This limits how often the members are told of changes, see [`ROOM_NEWS`].
     pub(crate) news: Bucket,
@@ -172,6 +175,9 @@ impl Shared {
     /// The host writes properties of the room.
     pub(crate) fn set_properties(&mut self, by: PlayerId, changes: &Changes) -> Result<(), RequestError> {
         let changed = PropertiesOf::Room.change(&self.properties(), changes)?;
+        if !self.complete && self.untold.len() > self.states.len() + self.properties.len() + MAX_REMOVED {
+            return Err(RequestError::Limited { retry_after_s: 2 });
+        }
         self.replace(by, changed);
         // Whoever writes them knows them.
         Ok(())
@@ -187,7 +193,14 @@ impl Shared {
             self.properties.keys().filter(|key| !properties.contains_key(*key)).cloned().collect();
         for key in gone {
             self.properties.remove(&key);
-            self.note(Untold::Property(key));
+            let told = Untold::Property(key);
+            if self.complete {
+                // The list of keys tells it, however many were removed since members were told last.
+                self.untold.retain(|untold| *untold != told);
+                self.note(Untold::Keys);
+            } else {
+                self.note(told);
+            }
         }
         for (key, value) in properties {
             if self.properties.get(&key).is_none_or(|property| property.value != value) {
@@ -284,7 +297,9 @@ impl Shared {
 
     /// The list of members has changed: who is out is forgotten.
     pub(crate) fn members_are(&mut self, members: &[PlayerInfo]) {
-        self.states.retain(|player, _| members.iter().any(|member| member.id == *player));
+        let is_in = |player: &PlayerId| members.iter().any(|member| member.id == *player);
+        self.states.retain(|player, _| is_in(player));
+        self.untold.retain(|untold| !matches!(untold, Untold::Member(player) if !is_in(player)));
     }
 
     /// Returns what somebody is told who comes in, or comes back.

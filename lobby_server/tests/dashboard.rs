@@ -216,7 +216,8 @@ fn the_page_shows_a_server_with_players_and_follows_it_without_a_reload() {
     let pairs: Vec<Pair> = (0..25).map(|number| meet(server.address(), number)).collect();
     let _traffic = Traffic::of(pairs);
     let begin = Instant::now();
-    while !has_history(&server) && begin.elapsed() < Duration::from_secs(30) {
+    while !has_history(&server) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the page has its first charts");
         std::thread::sleep(Duration::from_millis(100));
     }
     shoot(browser, &server);

@@ -34,10 +34,12 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Ends the server, and returns its warnings.
-fn warnings(server: Running) -> Vec<String> {
-    let log = String::from_utf8(server.stop("-TERM").stderr).unwrap();
-    log.lines().filter(|line| line.contains("WARN")).map(String::from).collect()
+/// Waits for so many warnings, which the watch writes once a second, ends the server, and returns all of them.
+fn warnings(mut server: Running, count: usize) -> Vec<String> {
+    let log = server.log();
+    log.wait_for(count, "WARN");
+    server.stop("-TERM");
+    log.whole().into_iter().filter(|line| line.contains("WARN")).collect()
 }
 
 fn signal(server: &Running, signal: &str) {
@@ -65,7 +67,7 @@ fn what_the_kernel_loses_is_counted_and_told_once_with_the_cure() {
     assert!(player.ping());
     let status = get(server.http(), "/status.json");
     assert!(status.contains("\"kernel_drops\":5"), "{status}");
-    let warnings = warnings(server);
+    let warnings = warnings(server, 1);
     let [warning] = warnings.as_slice() else { panic!("one line for all of it: {warnings:#?}") };
     assert!(
         warning.contains("receive buffer was full") && warning.contains("socket_buffer_kilobytes"),
@@ -98,9 +100,7 @@ fn a_full_server_says_so_in_its_log_and_by_reason() {
     assert_eq!(series(http, "lobby_limit_used{limit=\"sessions\"}"), 2.0);
     assert_eq!(series(http, "lobby_login_seconds_count"), 2.0);
     assert!(get(http, "/status.json").contains("{\"what\":\"login\",\"reason\":\"full\",\"count\":6}"));
-    // The log is written by the watch, which looks once a second.
-    std::thread::sleep(Duration::from_millis(2500));
-    let warnings = warnings(server);
+    let warnings = warnings(server, 2);
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
     for setting in ["raise max_sessions,", "raise max_rooms_per_address"] {
         assert!(warnings.iter().any(|line| line.contains(setting)), "{setting}: {warnings:#?}");
@@ -126,9 +126,7 @@ fn what_the_relay_has_used_outlives_the_server_and_is_told_when_it_is_all() {
     assert_eq!(series(server.http(), "lobby_limit_used{limit=\"relay_day_bytes\"}"), 80e9);
     assert_eq!(series(server.http(), "lobby_limit_used{limit=\"relay_month_bytes\"}"), 90e9);
     assert_eq!(series(server.http(), "lobby_limit{limit=\"relay_month_bytes\"}"), 400e9);
-    // The log is written by the watch, which looks once a second.
-    std::thread::sleep(Duration::from_millis(2500));
-    let warnings = warnings(server);
+    let warnings = warnings(server, 1);
     let [warning] = warnings.as_slice() else { panic!("one line: {warnings:#?}") };
     assert!(warning.contains("is used up") && warning.contains("relay_gigabytes_per_day"), "{warning}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "it is there for the next start");

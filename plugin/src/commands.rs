@@ -54,7 +54,7 @@ pub trait TraversalCommands {
         self.request(AnswerMatch { proposal, accept });
     }
 
-    /// Waits for them no longer ([`CancelQuickMatch`]).
+    /// Stops waiting for a quick match ([`CancelQuickMatch`]).
     fn cancel_quick_match(&mut self) {
         self.request(CancelQuickMatch);
     }
@@ -74,7 +74,7 @@ pub trait TraversalCommands {
         self.request(TakeSeat);
     }
 
-    /// Puts a member out for good, as the room's host ([`KickPeer`]).
+    /// Kicks a member for as long as the room exists; only the host may ([`KickPeer`] with [`Rejoin::Never`]).
     fn kick_player(&mut self, player: PlayerId, reason: impl Into<String>) {
         self.request(KickPeer { player, reason: reason.into(), rejoin: Rejoin::Never });
     }

@@ -85,8 +85,8 @@ pub struct TraversalConfig {
     /// [`server_keys`](Self::server_keys). A server with another key than before is not logged in to
     /// ([`TraversalError::ServerKeyChanged`](crate::TraversalError::ServerKeyChanged)).
     pub known_servers: KnownServers,
-    /// What was measured in which network is kept here, so that a join right after the next start has something to go
-    /// by. Everything is measured all the same.
+    /// Measured NATs are kept here between starts (default: beside the identity). They are a start for the first join;
+    /// everything is measured again.
     pub kept_profiles: KeptProfiles,
     /// Contacts are kept here from one start to the next, see [`Contacts`](crate::Contacts). Default:
     /// [`ContactsFile::BesideIdentity`].
@@ -114,7 +114,8 @@ pub struct TraversalConfig {
     /// resolver commonly waits for an answer, and a reserve); twice as long as its former answers took, where those
     /// took longer. In the background it is waited for beyond that, and a late answer counts.
     pub resolve_timeout: Duration,
-    /// By these network interfaces players in the same network reach this machine (default: all that may lead to any).
+    /// Other players of the same network are told the addresses of these network interfaces (default:
+    /// [`Interfaces::Automatic`], all that may lead to any).
     pub interfaces: Interfaces,
     /// The machine's own addresses are looked at once in this period (default 5 s).
     pub local_address_period: Duration,

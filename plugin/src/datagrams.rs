@@ -62,7 +62,7 @@ pub enum DatagramError {
     /// Too many datagrams wait already: the newest is dropped and counted.
     #[error("too many datagrams wait to be sent; send less, or every frame")]
     Full,
-    /// The number is out of range.
+    /// The channel is not below [`SOCKET_CHANNELS`].
     #[error("there is no channel {0}; they count from 0 to {last}", last = SOCKET_CHANNELS - 1)]
     NoSuchChannel(u8),
 }
@@ -133,7 +133,7 @@ impl Datagrams {
         self.own.drain(..).map(|GameDatagram { player, payload, .. }| Datagram { player, payload })
     }
 
-    /// Sends at the end of this frame.
+    /// Queues a datagram to `player`, which is sent at the end of this frame.
     ///
     /// # Errors
     /// See [`DatagramError`]. One that is on its way when the connection ends is lost without an error.
@@ -294,7 +294,7 @@ impl DatagramSocket {
         }
     }
 
-    /// Returns the oldest datagram that came in.
+    /// Takes the oldest received datagram, or `None` if there is none.
     pub fn receive(&self) -> Option<Datagram> {
         self.incoming.try_recv().ok()
     }

@@ -11,7 +11,7 @@ const CHANNEL: u8 = SOCKET_CHANNELS - 1;
 /// add each connected player as `PlayerType::Remote(id)`, and pass this to `SessionBuilder::start_p2p_session`. All
 /// players must number themselves alike, for example in the order of their ids.
 ///
-/// Takes one of the plugin's datagram channels, so renet and [`Datagrams`] go on beside it. What a session does not
+/// The socket uses one of the plugin's datagram channels, so renet and [`Datagrams`] go on beside it. What a session does not
 /// take in time, and what is longer than a datagram, is dropped and counted; `ggrs` repeats what matters.
 ///
 /// ```

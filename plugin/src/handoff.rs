@@ -88,11 +88,11 @@ mod stock {
         NetcodeServerTransport::new(config, punched.socket)
     }
 
-    /// Makes the joining player's side of it; `client_id` is [`PlayerId::client_id`](crate::PlayerId::client_id) of
+    /// Makes renet's stock client transport on a punched socket; `client_id` is [`PlayerId::client_id`](crate::PlayerId::client_id) of
     /// this player, so that the host knows it by the same number as with the sealed transport.
     ///
     /// # Errors
-    /// netcode's own.
+    /// The error of netcode's client, if it cannot use the socket.
     pub fn netcode_client(
         punched: PunchedSocket,
         client_id: u64,

@@ -92,7 +92,7 @@ pub struct LanRoom {
 }
 
 /// Resource: these rooms are in the local network, in the order of their names, while [`WatchLan`] is on. There are at most
-/// [`MAX_LAN_ROOMS`]. A room whose host is not heard any more is gone within a quarter of a minute.
+/// [`MAX_LAN_ROOMS`]. A room disappears 12 s after its host was last heard.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct LanRooms(pub Vec<LanRoom>);
 

@@ -103,8 +103,8 @@ fn read(path: &Path) -> io::Result<BTreeMap<PlayerId, String>> {
     Ok(contacts)
 }
 
-/// Resource: these players may know that this one is on line and may call it, and this is how those of them are who allow this
-/// player in turn. Whatever the game changes here is told to the lobby server at the end of the frame, after each login anew, and
+/// Resource: these are the player's contacts. They may see that this player is on line and may call it; those who allow it in turn show
+/// their [`Presence`]. Whatever the game changes here is told to the lobby server at the end of the frame, after each login anew, and
 /// kept as [`TraversalConfig::contacts`](crate::TraversalConfig::contacts) says. What is in the file is
 /// there when the plugin was added, or after the first [`ConnectLobby`](crate::ConnectLobby) where it names the lobby server.
 ///
@@ -147,7 +147,7 @@ impl Contacts {
         self.allowed.iter().map(|(player, name)| (*player, name.as_str()))
     }
 
-    /// Returns how it is about a contact; `None`: it is off line, or does not allow this player.
+    /// Returns a contact's presence, or `None` if it is off line or does not allow this player.
     pub fn presence(&self, player: PlayerId) -> Option<&Presence> {
         self.presence.get(&player)
     }
@@ -163,8 +163,8 @@ impl Contacts {
     }
 }
 
-/// Request: show this player so to its contacts. It is answered by [`RequestFailed`](crate::RequestFailed) where the text breaks
-/// the rule.
+/// Request: set the status that contacts see. It is answered by [`RequestFailed`](crate::RequestFailed) where the text is longer
+/// than 60 characters or 120 bytes, or breaks another rule of texts.
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetStatus {
     /// The player is not at the device.
@@ -206,7 +206,7 @@ pub struct HangUp {
 pub struct PresenceChanged {
     /// This is the contact.
     pub player: PlayerId,
-    /// This is how it is about it; `None`: it is off line, or does not allow this player any more.
+    /// This is the contact's presence, or `None` if it is off line or no longer allows this player.
     pub presence: Option<Presence>,
 }
 
@@ -219,7 +219,7 @@ pub struct Calling {
     pub player: PlayerId,
 }
 
-/// Outcome: it rings at the player who was called.
+/// Outcome: the game of the player who was called rings.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRinging {
     /// This is the call.

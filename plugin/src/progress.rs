@@ -149,7 +149,7 @@ impl Progress {
         self.began
     }
 
-    /// Returns what it has come to.
+    /// Returns whether the connection is searched for, stands, is away, has failed or was ended.
     pub fn state(&self) -> ProgressState {
         let state = |step: &Step| match step.what {
             StepKind::Planned { .. } => Some(ProgressState::Searching),

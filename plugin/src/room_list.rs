@@ -10,7 +10,7 @@ pub struct RoomList {
     pub watched: Option<RoomQuery>,
     /// These are the rooms, in the order that was asked for. While the lobby server is away they stay as they were.
     pub rooms: Vec<RoomSummary>,
-    /// All that are wanted are here, at the moment.
+    /// This says whether `rooms` has every room that fits `watched`.
     pub complete: bool,
 }
 

@@ -53,7 +53,7 @@ pub struct CurrentRoom {
     pub spectating: bool,
 }
 
-/// Resource: it tells how the quick match comes along that this player waits for. None: this player waits for none.
+/// Resource: this is the player's place in the line for a quick match, or `None` if it does not wait for one.
 #[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuickMatchQueue(pub Option<QueueStatus>);
 
@@ -61,7 +61,7 @@ pub struct QuickMatchQueue(pub Option<QueueStatus>);
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<PlayerInfo>);
 
-/// Resource: this is what is known of the seats in the room, beside who has one.
+/// Resource: this says who of the room's members is away, and who spectates.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomSeats {
     /// These members are away, and their seats are kept ([`PlayerAway`](crate::PlayerAway)).

@@ -6,6 +6,8 @@ use std::path::Path;
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use traversal_core::Identity;
@@ -92,13 +94,28 @@ impl Running {
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect(name)
     }
 
+    /// Reads what the server writes to stderr from now on; [`stop`](Self::stop) has none of it then.
+    pub fn log(&mut self) -> Log {
+        let stderr = BufReader::new(self.child.stderr.take().expect("nobody else reads it"));
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let filled = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                filled.lock().unwrap().push(line);
+            }
+        });
+        Log { lines, reader }
+    }
+
     /// Sends this signal, waits for the end, and gives what the server wrote to stderr since.
     pub fn stop(mut self, signal: &str) -> Output {
         let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());
         let status = self.child.wait().unwrap();
         let mut stderr = Vec::new();
-        self.child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        if let Some(mut pipe) = self.child.stderr.take() {
+            pipe.read_to_end(&mut stderr).unwrap();
+        }
         Output { status, stdout: Vec::new(), stderr }
     }
 }
@@ -107,6 +124,37 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// This is what a server writes to stderr, read as it comes.
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Log {
+    /// Waits until so many lines have this in them, and returns them.
+    ///
+    /// # Panics
+    /// They have not come within 20 s.
+    pub fn wait_for(&self, count: usize, text: &str) -> Vec<String> {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let lines = self.lines.lock().unwrap().clone();
+            let found: Vec<String> = lines.iter().filter(|line| line.contains(text)).cloned().collect();
+            if found.len() >= count {
+                return found;
+            }
+            assert!(Instant::now() < end, "{count} times {text:?} in {lines:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns all lines of a server that has ended.
+    pub fn whole(self) -> Vec<String> {
+        self.reader.join().unwrap();
+        std::mem::take(&mut self.lines.lock().unwrap())
     }
 }
 

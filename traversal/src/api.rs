@@ -100,7 +100,7 @@ pub enum Command {
     Kick {
         /// This is the member to be put out.
         player: PlayerId,
-        /// Told to that player.
+        /// That player reads this reason; it is cut to 160 characters and 200 bytes.
         reason: String,
         /// This says when it may come back.
         rejoin: Rejoin,
@@ -111,7 +111,7 @@ pub enum Command {
     ClosePeer {
         /// This player is at the other end.
         player: PlayerId,
-        /// Told to that player.
+        /// That player reads this reason; it is cut to 160 characters and 200 bytes.
         reason: String,
     },
     /// The machine's own addresses are these: at the start, and whenever they change (M28).
@@ -143,9 +143,9 @@ pub enum Command {
     SetTeams(Vec<u8>),
     /// Host: have a countdown begin that all see end at the same moment. Answered by [`Event::CountdownStarted`].
     StartCountdown {
-        /// It takes so long: up to ten minutes.
+        /// The countdown takes this long, at most ten minutes.
         after: Duration,
-        /// It is cancelled by this.
+        /// This cancels it.
         rule: CountdownRule,
     },
     /// Host: stop the countdown.

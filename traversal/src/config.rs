@@ -22,18 +22,18 @@ pub struct AgentConfig {
     pub name: String,
     /// These bytes are checked by a hook on the server (default: none); nobody else looks into them.
     pub token: Secret<Vec<u8>>,
-    /// The server may have one of these public keys. Where this is empty (the default), the key of the first use is
+    /// The server must have one of these public keys. Where this is empty (the default), the first key that is seen is
     /// trusted.
     pub server_keys: Vec<[u8; 32]>,
     /// This says whether to try the LAN path where the server says both are behind one NAT (default: yes).
     pub lan: bool,
-    /// This says whether and how the relay serves.
+    /// This says whether and how the relay serves (default: [`RelayPolicy::Allow`]).
     pub relay: RelayPolicy,
     /// This says whether to log in and play over TCP to the server where UDP does not get through (default: yes).
     pub tcp: bool,
     /// Only this method is tried, with nothing beside it. `None`, the default, tries all that may work.
     pub method: Option<Method>,
-    /// This says who works out the NAT's type (M7).
+    /// This says who works out the NAT's type (M7; default: [`Detect::Server`]).
     pub detect: Detect,
     /// This is what is known of the own NAT beforehand, fact by fact (M9). Each wins over the measured one; what is
     /// not set is measured. By default nothing is set. What [`NatFacts::check`] refuses is left out.
@@ -64,12 +64,12 @@ pub struct AgentConfig {
     /// This is the first wait before another login after the server was lost (default 0.5 s); it doubles up to
     /// `relogin_max`, with jitter.
     pub relogin_min: Duration,
-    /// No wait before another login is longer than this, see `relogin_min`.
+    /// No wait before another login is longer than this (default 15 s), see `relogin_min`.
     pub relogin_max: Duration,
     /// After so much idle time (default 15 s) a keepalive goes to the server, until the NAT's timeout is known (M31).
     /// RFC 4787 demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
     pub keepalive: Duration,
-    /// An established path carries an authenticated ping once in this time; each measures the round trip.
+    /// An established path carries an authenticated ping once in this time (default 400 ms); each measures the round trip.
     pub path_ping: Duration,
     /// A player of whom nothing authentic arrived for so long is away, [`Event::PeerAway`](crate::Event::PeerAway) (default
     /// 4 s); on a longer way, after three times as long as an answer takes, up to 20 s.
@@ -83,7 +83,7 @@ pub struct AgentConfig {
     /// only just come back (default 20 s): until then the host is not reported as missing, and hosts on. It is the
     /// time for a restart of the server and two tries to log in.
     pub relay_timeout: Duration,
-    /// Packets that only open the own NAT get this TTL: it leads beyond all own NATs, and not up to the other side's.
+    /// Packets that only open the own NAT get this TTL, in hops (default 5): it leads beyond all own NATs, and not up to the other side's.
     /// Between a home router behind a carrier's NAT and the other player's router lie far more hops than this. `None`:
     /// the system's. Every second try does without, so that it is never needed.
     pub opener_ttl: Option<u8>,
@@ -168,15 +168,15 @@ pub enum Detect {
 /// to both sides at once; their cheap methods and the relay go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// So many punch datagrams leave in a second at the most, over all peers together.
+    /// At most this many punch datagrams leave in a second, over all peers together (default 200).
     pub datagrams_per_second: u32,
-    /// So many punch datagrams leave in one attempt at the most.
+    /// At most this many punch datagrams leave in one attempt (default 2,400).
     pub datagrams_per_attempt: u32,
-    /// One attempt sends to so many distinct addresses and ports at the most.
+    /// One attempt sends to at most this many distinct addresses and ports (default 1,200).
     pub targets_per_attempt: u32,
-    /// One attempt opens so many sockets at the most.
+    /// One attempt opens at most this many sockets (default 256).
     pub sockets_per_attempt: u32,
-    /// So many players are connected, or being connected to, at a time at the most.
+    /// At most this many players are connected, or being connected to, at a time (default 64).
     pub peers: usize,
 }
 

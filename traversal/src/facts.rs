@@ -53,7 +53,7 @@ pub struct NatFacts {
     pub allocation: Option<PortAllocation>,
     /// So many ports per second are taken by other machines behind the same NAT, 0 to [`MAX_FOREIGN_RATE`].
     pub foreign_rate: Option<f32>,
-    /// An idle mapping lives for so long: 1 s to [`MAX_TIMEOUT`]. Keepalives go out after two thirds of it, but no
+    /// An idle mapping lives for this long: 1 s to [`MAX_TIMEOUT`]. Keepalives go out after two thirds of it, but no
     /// later than [`AgentConfig::keepalive`](crate::AgentConfig::keepalive) says (M31).
     pub timeout: Option<Duration>,
 }

@@ -172,8 +172,8 @@ impl NoRelay {
 pub struct Tried {
     /// This is the method that was tried.
     pub method: Method,
-    /// It ran for so long.
+    /// The method ran for this long.
     pub time: Duration,
-    /// It sent so many datagrams.
+    /// The method sent this many datagrams.
     pub packets: u32,
 }

@@ -39,9 +39,9 @@ pub enum InviteError {
     /// The text is too long.
     #[error("it has {bytes} bytes, at most {most} are allowed")]
     TooLong {
-        /// It has so many bytes.
+        /// The text has this many bytes.
         bytes: usize,
-        /// It may have so many.
+        /// It may have at most this many.
         most: usize,
     },
     /// There is no `#` with the server's key behind it.

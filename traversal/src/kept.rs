@@ -57,7 +57,7 @@ pub struct KeptProfile {
     pub network: Network,
     /// This is what was measured, without what was set by hand.
     pub profile: NatProfile,
-    /// It was measured so long ago. From [`MAX_AGE`] on it is not used.
+    /// The measurement is this old. From [`MAX_AGE`] on it is not used.
     pub age: Duration,
 }
 

@@ -86,7 +86,8 @@ pub struct NatProfile {
     pub filtering: FilteringBehavior,
     /// The allocation says which ports new mappings get.
     pub allocation: PortAllocation,
-    /// The seen address is the machine's own: no translation (M5).
+    /// This says whether the NAT translates addresses: not if the server sees the machine's own one (M5). `None`: it is
+    /// not known.
     pub translated: Option<bool>,
     /// This says whether a packet to the own external address comes back in (RFC 4787 section 6). `None`: it is not
     /// known.
@@ -95,9 +96,9 @@ pub struct NatProfile {
     pub pooled: Option<bool>,
     /// UDP does not get through at all.
     pub udp_blocked: bool,
-    /// An idle mapping lives for so long, at least.
+    /// An idle mapping lives for at least this long. `None`: it was not measured.
     pub timeout: Option<Duration>,
-    /// An idle mapping was seen to live less long than this.
+    /// An idle mapping was seen to live for less than this. `None`: none was.
     pub timeout_below: Option<Duration>,
     /// So many ports per second are taken by other machines behind the same NAT, as measured. `None`: it was not
     /// measured.

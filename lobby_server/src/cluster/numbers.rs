@@ -14,9 +14,9 @@ use crate::registry::NodeSite;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RegistryNumbers {
-    /// It is one that nodes share; else it is in this process, and always there.
+    /// The registry is one that nodes share; else it is in this process, and always there.
     pub shared: bool,
-    /// It answers.
+    /// The registry answers.
     pub up: bool,
     /// So many nodes are there, this one among them.
     pub nodes: u64,
@@ -26,7 +26,7 @@ pub struct RegistryNumbers {
     pub failed: u64,
     /// This counts the rooms that other nodes have by now, or that it has lost.
     pub rooms_lost: u64,
-    /// It took so long to answer, for batches.
+    /// This counts how long it took to answer a batch of commands.
     pub round_trip: Histogram,
 }
 

@@ -27,7 +27,7 @@ mod wishes;
 #[cfg(feature = "fuzzing")]
 pub(super) use take_up::ticket_seal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use traversal_core::id::{JoinId, PlayerId, RoomId};
@@ -59,6 +59,8 @@ pub(super) struct Rooms {
     next_registry: u64,
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
+    /// Each session that a check waits for, with the rooms of these checks: it is looked up with every datagram.
+    checks_of: BTreeMap<SessionId, BTreeSet<RoomId>>,
     losses: BTreeMap<RoomId, Loss>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
@@ -66,6 +68,8 @@ pub(super) struct Rooms {
     listing: Listing,
     /// These members are not heard, or have not taken their seats after a new login.
     away: BTreeMap<PlayerId, Away>,
+    /// Who leaves a match that is being put together costs the others their time.
+    leave_limit: PrefixLimiter,
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
     /// The registry has taken these rooms of calls, or has not.
@@ -108,12 +112,14 @@ impl Rooms {
             next_registry: 0,
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
+            checks_of: BTreeMap::new(),
             losses: BTreeMap::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
             elsewhere: Elsewhere::default(),
             listing: Listing::new(limiter_key, now),
             away: BTreeMap::new(),
+            leave_limit: PrefixLimiter::new(gathering::LEAVE_RATE, limiter_key, now),
             guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             opened_for_calls: Vec::new(),

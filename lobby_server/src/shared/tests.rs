@@ -125,3 +125,34 @@ fn a_countdown_ends_by_the_rule_that_the_host_chose_but_not_in_its_last_moment()
     assert_eq!(shared.stop_countdown(late - Duration::from_millis(1)), Some(7));
     assert_eq!(shared.countdown(late, 4_500), None);
 }
+
+/// A host that removes and makes properties all the time makes others wait for no more than what there is.
+#[test]
+fn properties_that_come_and_go_are_no_growing_line() {
+    for complete in [true, false] {
+        let mut shared = Shared::new(complete, Instant::now());
+        let mut refused = 0;
+        for n in 0..1000 {
+            let mut changes: Changes = shared.properties().into_keys().map(|key| (key, None)).collect();
+            changes.extend((0..60).map(|key| (format!("{n}-{key}"), Some(String::new()))));
+            match shared.set_properties(id(1), &changes) {
+                Ok(()) => {}
+                Err(error) => {
+                    assert_eq!(error, RequestError::Limited { retry_after_s: 2 });
+                    refused += 1;
+                }
+            }
+            assert!(shared.untold.len() <= 2 * 60 + MAX_REMOVED + 1, "{}", shared.untold.len());
+        }
+        assert_eq!(refused > 0, !complete, "{refused}");
+        if complete {
+            let told: Vec<RoomNews> = std::iter::repeat_with(|| shared.take_news(id(1)))
+                .take_while(|news| !news.is_empty())
+                .flatten()
+                .collect();
+            assert_eq!(told.len(), 61, "what is there, and which these are");
+            let keys = |news: &&RoomNews| matches!(news, RoomNews::Keys { keys, complete: true, .. } if keys.len() == 60);
+            assert_eq!(told.iter().filter(keys).count(), 1);
+        }
+    }
+}

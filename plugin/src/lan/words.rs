@@ -148,7 +148,8 @@ impl Announcement {
         let server = SocketAddr::new(at, self.port).to_string();
         let invite = Invite::new(&server, self.key).ok()?.with_code(&self.code).ok()?;
         let name = text::ROOM_NAME.clean(&self.name);
-        if name.is_empty() || !(2..=64).contains(&self.capacity) {
+        // A host without a seat may have a room for one.
+        if name.is_empty() || !(1..=64).contains(&self.capacity) {
             return None;
         }
         Some(LanRoom {

@@ -34,7 +34,7 @@ pub struct LobbyFailed {
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
 pub struct NatChanged(pub NatProfile);
 
-/// Outcome: the router forwards a port, or no longer, or it was found out whether that helps. The latest is in
+/// Outcome: the state of port mapping has changed: a port was forwarded or lost, or a test showed whether it helps. The latest is in
 /// [`NatStatus`](crate::NatStatus) too.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortMappingChanged(pub PortMappingState);
@@ -53,7 +53,7 @@ pub struct RoomJoined {
 /// Outcome: this player is out of the room.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomLeft {
-    /// This is the room, as it was last seen.
+    /// This is the room as it was last known; `None`: this player never got into one.
     pub room: Option<RoomInfo>,
     /// This is why; `None`: the game asked for it.
     pub reason: Option<RoomEnd>,
@@ -118,12 +118,12 @@ pub struct RoomListChanged {
     pub gone: Vec<String>,
 }
 
-/// Outcome: the quick match that this player waits for comes along; none: it waits no longer, since it was matched,
+/// Outcome: this player's place in the line for a quick match has changed. `None`: it left the line, since it was matched,
 /// gave up or was refused.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueChanged(pub Option<QueueStatus>);
 
-/// Outcome: players for a quick match with a step in which all say yes were found. It is answered by
+/// Outcome: a quick match with an accept step has found its players. Answer with
 /// [`AnswerMatch`](crate::AnswerMatch) within `within_s` seconds. Then [`RoomJoined`] follows; or [`QueueChanged`], since
 /// another one does not play, and this player waits on in its place; or [`RequestFailed`], if this one does not play.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,11 +325,11 @@ pub struct SeatKept {
     pub kept: Duration,
 }
 
-/// Outcome: these may not come back into the room ([`ListBans`](crate::ListBans)).
+/// Outcome: this is the room's ban list, as it was asked for with [`ListBans`](crate::ListBans).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct BansListed(pub Vec<RoomBan>);
 
-/// Outcome: this player may come back ([`LiftBan`](crate::LiftBan)).
+/// Outcome: the room's ban of this player was lifted ([`LiftBan`](crate::LiftBan)).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BanLifted(pub PlayerId);
 

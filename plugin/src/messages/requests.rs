@@ -103,7 +103,7 @@ pub struct ListRooms(pub RoomQuery);
 pub struct WatchRooms {
     /// These are wanted, at most 100.
     pub query: RoomQuery,
-    /// News come with at least this pause between them: 0.5 s, the default, to 65 s.
+    /// Two [`RoomListChanged`](crate::RoomListChanged) are at least this far apart: 0.5 s (the default) to 65 s.
     pub pause: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Default for WatchRooms {
     }
 }
 
-/// Request: hear of rooms no more. [`RoomList`](crate::RoomList) is empty then.
+/// Request: stop watching the list of rooms. [`RoomList`](crate::RoomList) is emptied.
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StopWatchingRooms;
 
@@ -262,7 +262,7 @@ pub struct CancelQuickMatch;
 /// longer, and reads so in [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerMatch {
-    /// It is this match, from [`MatchFound`](crate::MatchFound).
+    /// This proposal is answered, from [`MatchFound`](crate::MatchFound).
     pub proposal: u64,
     /// The player plays.
     pub accept: bool,

@@ -57,7 +57,7 @@ macro_rules! changes {
 
 changes!(SetProperties, SetRoomProperties);
 
-/// Request: say that this player is ready, or is not any more. It is answered by [`PlayerPropertiesChanged`] or
+/// Request: set whether this player is ready. It is answered by [`PlayerPropertiesChanged`] or
 /// [`RequestFailed`](crate::RequestFailed); [`AllReadyChanged`] follows with the last one.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetReady(pub bool);
@@ -67,8 +67,8 @@ pub struct SetReady(pub bool);
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetTeam(pub TeamWish);
 
-/// Request of a host: let nobody new into the room (`true`), or do again. Who has a seat or was inside before comes in
-/// anyway; others read [`RequestError::RoomLocked`](crate::RequestError::RoomLocked). It is answered by
+/// Request of a host: lock the room (`true`) or unlock it (`false`). A locked room lets in only those who have a seat or were
+/// inside before; others read [`RequestError::RoomLocked`](crate::RequestError::RoomLocked). It is answered by
 /// [`RoomChanged`](crate::RoomChanged) or [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockRoom(pub bool);
@@ -83,9 +83,9 @@ pub struct SetTeams(pub Vec<u8>);
 /// [`RequestError::NotReady`](crate::RequestError::NotReady) where somebody is not ready and the rule wants all to be.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartCountdown {
-    /// It takes so long: up to ten minutes.
+    /// The countdown takes this long, at most ten minutes.
     pub after: Duration,
-    /// It is cancelled by this. By default: by whoever is not ready any more, leaves or comes in.
+    /// This cancels the countdown (default: a member who is no longer ready, leaves or comes in).
     pub rule: CountdownRule,
 }
 
@@ -111,7 +111,7 @@ pub struct HandOver {
     pub player: PlayerId,
 }
 
-/// Outcome: a member of the room, perhaps this player, says something else of itself now. What all say is in
+/// Outcome: a member, perhaps this player, changed its ready flag, its team or its properties. What all say is in
 /// [`RoomShared`], and on the other players' entities ([`PlayerProperties`](crate::PlayerProperties)).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct PlayerPropertiesChanged {
@@ -123,7 +123,7 @@ pub struct PlayerPropertiesChanged {
     pub state: MemberState,
 }
 
-/// Outcome: a property of the room is another one now. All of them are in [`RoomShared`].
+/// Outcome: the host set or removed a property of the room. All of them are in [`RoomShared`].
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomPropertyChanged {
     /// The property has this key.
@@ -187,7 +187,7 @@ impl RoomShared {
         self.countdown.as_ref()
     }
 
-    /// Returns how long the countdown takes yet; none: there is none.
+    /// Returns the time until the countdown ends, or `None` while none runs.
     pub fn left(&self) -> Option<Duration> {
         self.countdown.map(|countdown| countdown.at.saturating_duration_since(Instant::now()))
     }

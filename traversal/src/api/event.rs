@@ -69,7 +69,7 @@ pub struct PathInfo {
     /// known, soon 1,166 (1,150), and at the most [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). Longer ones are
     /// split and joined. It changes while the path stands: [`Event::SizeChanged`].
     pub size: usize,
-    /// So much time passed from this player's request to join, or from the arrival of the other's, to this path.
+    /// This path stood so long after this player's request to join, or after the arrival of the other's.
     pub since_request: Duration,
     /// This side has sent so many datagrams to find it.
     pub packets_sent: u32,
@@ -173,7 +173,7 @@ pub enum Event {
     },
     /// Host: a player asks to come in; answer with [`Command::AnswerJoin`](super::Command::AnswerJoin).
     JoinRequest {
-        /// Names the question in the answer.
+        /// This id of the question is repeated in [`Command::AnswerJoin`](super::Command::AnswerJoin).
         join: JoinId,
         /// This is the player who asks.
         player: PlayerInfo,

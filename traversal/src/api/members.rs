@@ -7,9 +7,9 @@ use crate::wire::message::{Changes, CountdownRule, MemberState};
 /// This says what a member has changed of what it says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberDiff {
-    /// It is ready now, or not any more; `None`: as before.
+    /// This says whether the member is ready; `None`: that has not changed.
     pub ready: Option<bool>,
-    /// It is in this team now, or in none; `None`: as before.
+    /// The member is in this team now, or in none; `None`: that has not changed.
     pub team: Option<Option<u8>>,
     /// These of its properties have new values, or are gone.
     pub properties: Changes,
@@ -39,7 +39,7 @@ impl MemberDiff {
 /// This is a countdown, whose end is the same moment for all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Countdown {
-    /// It is over then, as far as is known when it begins; [`Event::CountdownOver`](super::Event::CountdownOver) comes at
+    /// The countdown ends then, as far as is known when it begins; [`Event::CountdownOver`](super::Event::CountdownOver) comes at
     /// what is known by then.
     pub at: Instant,
     /// The estimate of the server's clock may be wrong by so much; it is half a round trip at the most. `None`: nothing was

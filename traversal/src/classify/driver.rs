@@ -35,11 +35,11 @@ pub struct ProbeOrder {
     pub target: SocketAddr,
     /// This is what the server is to do.
     pub purpose: ProbePurpose,
-    /// It was sent before.
+    /// This probe was sent before: it is a retransmission.
     pub repeated: bool,
     /// This is the length of the burst that it belongs to, see [`ProbeTag::burst`](super::ProbeTag::burst).
     pub burst: u8,
-    /// Comes back with the answer. Local to the classifier: on the wire it may be another one
+    /// The answer carries this tag. It is local to the classifier: on the wire it may be another one
     /// ([`ProbeTag`](super::ProbeTag)).
     pub tag: u32,
 }

@@ -40,9 +40,9 @@ pub enum LifetimeOrder {
 /// This says how long an idle mapping lives, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// The mapping lives at least so long; none: no such bound was found.
+    /// The mapping has survived a silence of this length. `None`: no such bound was found.
     pub at_least: Option<Duration>,
-    /// The mapping lives shorter than this; none: no such bound was found.
+    /// The mapping lives for less than this. `None`: no such bound was found.
     pub below: Option<Duration>,
 }
 

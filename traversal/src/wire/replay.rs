@@ -5,8 +5,8 @@ const WINDOW: u64 = 1024;
 /// So many of them may be missing at a time; the oldest are given up for further ones.
 const MISSING: usize = 256;
 
-/// This window tells whether a counter was seen. [`check`](Self::check) before the seal is opened, [`accept`](Self::accept) only
-/// after it fitted.
+/// This window tells whether a counter was seen (RFC 4303, section 3.4.3). Call [`check`](Self::check) before a seal is opened,
+/// and [`accept`](Self::accept) only after it fitted.
 ///
 /// It knows what is missing: as a rule that is nothing, and then it takes no memory beside itself.
 #[derive(Clone, Debug, Default)]

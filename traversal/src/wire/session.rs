@@ -164,7 +164,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         self.outgoing.oldest().map(|queued| now.saturating_duration_since(queued))
     }
 
-    /// Returns whether so much waits for the other side that it should not be given cause for more: what it asks for
+    /// Returns whether more than 32 KiB wait to be acknowledged by the other side: what it asks for
     /// is better not taken (see [`accept`](Self::accept)) before it has acknowledged some.
     pub fn is_backed_up(&self) -> bool {
         self.outgoing.is_backed_up()
@@ -325,7 +325,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         self.opened
     }
 
-    /// Something authentic came from where the other side is known to be: only that keeps a session alive.
+    /// Notes that something authentic came from where the other side is known to be: only that keeps a session alive.
     pub fn heard(&mut self, now: Instant) {
         self.last_heard = now;
         self.silent_bytes = 0;

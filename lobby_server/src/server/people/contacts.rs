@@ -13,7 +13,7 @@ use traversal_core::wire::message::{
 use super::post::{Envelope, Post, Word};
 use super::{Around, timer};
 use crate::ids::Asker;
-use crate::limits::{Bucket, KeyLimiter, PrefixLimiter, Rate};
+use crate::limits::{Bucket, PrefixLimiter, Rate, RecentLimiter};
 use crate::server::context::Context;
 use crate::server::timers::Timer;
 
@@ -107,7 +107,7 @@ pub(super) struct Contacts {
     pub(super) unflushed: BTreeSet<PlayerId>,
     lists: PrefixLimiter,
     /// Calls of one player, and of one player to another.
-    callers: (KeyLimiter, KeyLimiter),
+    callers: (RecentLimiter<PlayerId>, RecentLimiter<(PlayerId, PlayerId)>),
     /// All are told anew; this one comes next.
     resync: Option<PlayerId>,
 }
@@ -119,7 +119,7 @@ impl Contacts {
             entries: BTreeMap::new(),
             unflushed: BTreeSet::new(),
             lists: PrefixLimiter::new(LISTS, key, now),
-            callers: (KeyLimiter::new(callers.0, key, now), KeyLimiter::new(callers.1, key, now)),
+            callers: (RecentLimiter::new(callers.0), RecentLimiter::new(callers.1)),
             resync: None,
         }
     }
@@ -158,8 +158,12 @@ impl Contacts {
                 }
             }
             ContactsRequest::Allow { player, allow } => {
+                let allow = allow && player != asker.player;
+                if entry.listed && entry.allows.contains(&player) == allow {
+                    return Ok(());
+                }
                 let mut list = entry.allows.clone();
-                if allow && player != asker.player {
+                if allow {
                     list.insert(player);
                 } else {
                     list.remove(&player);
@@ -190,7 +194,8 @@ impl Contacts {
         let Some(entry) = self.entries.get_mut(&player) else { return Ok(()) };
         let added: Vec<PlayerId> = list.difference(&entry.allows).copied().collect();
         let removed: Vec<PlayerId> = entry.allows.difference(&list).copied().collect();
-        let cost = (added.len() + removed.len()) as f64;
+        // To go through the list costs something even where nothing of it has changed.
+        let cost = (added.len() + removed.len()) as f64 + (list.len() / 16) as f64;
         if !self.lists.allow_many(ip, now, cost) {
             return Err(RequestError::Limited { retry_after_s: 5 });
         }
@@ -312,11 +317,12 @@ impl Contacts {
         callee: PlayerId,
     ) -> Result<(), RequestError> {
         let limited = |retry_after_s| Err(RequestError::Limited { retry_after_s });
-        if !self.callers.1.allow(&[caller.0, callee.0].concat(), now) {
-            return limited(20);
-        }
-        if !self.callers.0.allow(&caller.0, now) {
+        // The caller's own comes first: it bounds how many pairs there are.
+        if !self.callers.0.allow(caller, now) {
             return limited(5);
+        }
+        if !self.callers.1.allow((caller, callee), now) {
+            return limited(20);
         }
         Ok(())
     }

@@ -84,6 +84,9 @@ impl Rooms {
         host: PlayerId,
     ) -> Option<RoomInfo> {
         others.roster.may_seek_room(host).ok()?;
+        if self.queues.has(host) {
+            return None;
+        }
         let room = self.rooms.get_mut(&id)?;
         room.open();
         let game = room.setup.game.clone();

@@ -20,6 +20,7 @@ use super::wishes::Pending;
 use super::{Others, Rooms};
 use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::{Asker, SessionId};
+use crate::limits::Rate;
 use crate::queue::{Group, Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
 use crate::room::{self, Origin, Room, Setup};
@@ -65,6 +66,10 @@ pub(super) struct Gathering {
     claiming: bool,
 }
 
+/// Matches that are being put together may be left, refused or not answered so often from one address; who does it more often
+/// does not wait for another one meanwhile.
+pub(super) const LEAVE_RATE: Rate = Rate::new(0.1, 10.0);
+
 impl Rooms {
     /// Puts a player in line for a quick match.
     pub(super) fn quick_match(
@@ -80,6 +85,10 @@ impl Rooms {
             return Err(RequestError::AlreadyQueued);
         }
         let from = client.ip();
+        if !self.leave_limit.would_allow(from, others.cx.now) {
+            others.cx.counters.limit(Refusal::QueueOfAddress);
+            return Err(RequestError::Limited { retry_after_s: 30 });
+        }
         let full = if self.rooms.len() >= others.cx.config.max_rooms {
             Some(Refusal::RoomsFull)
         } else {
@@ -114,9 +123,18 @@ impl Rooms {
         match self.queues.leave(player) {
             None => return Err(RequestError::NotQueued),
             Some(Left::Line(key)) => self.tell_queue(others, &key),
-            Some(Left::Gathering(room)) => self.disperse(others, room),
+            Some(Left::Gathering(room)) => {
+                self.count_left(others, player);
+                self.disperse(others, room);
+            }
         }
         Ok(Response::Done)
+    }
+
+    fn count_left(&mut self, others: &Others<'_>, player: PlayerId) {
+        if let Some(client) = others.roster.client_of(player) {
+            self.leave_limit.allow(client.ip(), others.cx.now);
+        }
     }
 
     /// Puts this player together with others whom it suits, if there are enough.
@@ -201,6 +219,7 @@ impl Rooms {
     fn unanswered(&mut self, others: &mut Others<'_>, room: RoomId, silent: BTreeSet<PlayerId>) {
         for player in silent {
             self.queues.leave(player);
+            self.count_left(others, player);
             others.tell(player, ToPlayer::QueueClosed(RequestError::MatchUnanswered));
         }
         self.disperse(others, room);
@@ -238,15 +257,10 @@ impl Rooms {
 
     /// A session gave a sign of life.
     pub(super) fn gathering_heard(&mut self, others: &mut Others<'_>, id: SessionId) {
-        let heard = |gathering: &mut Gathering| {
-            gathering.suspects.remove(&id) && gathering.suspects.is_empty() && !gathering.claiming
-        };
-        let ready: Vec<RoomId> = self
-            .gatherings
-            .iter_mut()
-            .filter_map(|(room, gathering)| heard(gathering).then_some(*room))
-            .collect();
-        for room in ready {
+        let player = others.roster.player_in(id);
+        let Some(room) = player.and_then(|player| self.queues.gathering_of(player)) else { return };
+        let Some(gathering) = self.gatherings.get_mut(&room) else { return };
+        if gathering.suspects.remove(&id) && gathering.suspects.is_empty() && !gathering.claiming {
             self.propose(others, room);
         }
     }

@@ -16,6 +16,9 @@ use super::{Others, Rooms};
 use crate::ids::Asker;
 use crate::room::Room;
 
+/// So many invites that serve once are remembered for a room, with those that have served.
+const MAX_KEPT_INVITES: usize = 1024;
+
 /// Keeps invites apart from whatever else the server's key may sign.
 const PURPOSE: &[u8] = b"bevy_traversal invite 1";
 
@@ -59,7 +62,9 @@ impl Rooms {
         let until_s = now_s.saturating_add(u32::from(minutes) * 60);
         if once {
             room.invites.retain(|_, (until_s, _)| *until_s > now_s);
-            if room.invites.len() >= usize::from(MAX_OPEN_INVITES) || room.invites.contains_key(&number) {
+            let open = room.invites.values().filter(|(_, served)| served.is_none()).count();
+            let all = room.invites.len() >= MAX_KEPT_INVITES;
+            if open >= usize::from(MAX_OPEN_INVITES) || all || room.invites.contains_key(&number) {
                 return Err(RequestError::TooManyInvites { most: MAX_OPEN_INVITES });
             }
             room.invites.insert(number, (until_s, None));

@@ -5,6 +5,7 @@
 //! hears nothing of it. A game that nobody has asked about for a while is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use traversal_core::id::PlayerId;
@@ -100,6 +101,26 @@ impl Listing {
             looks: Bucket::full(ALL_LOOKS, now),
             look_limit: PrefixLimiter::new(LOOK_RATE, limiter_key, now),
         }
+    }
+
+    /// Returns whether the rooms of this game may be looked at once more, for this address; it is counted if so.
+    pub(super) fn may_look(&mut self, ip: IpAddr, now: Instant, game: &str) -> bool {
+        let rooms = self.games.get(game).map_or(0, |game| game.catalogue.len());
+        let cost = 10.0 + rooms.min(LOOKS_PER_PAGE) as f64;
+        self.look_limit.allow_many(ip, now, cost) && self.looks.take_many(ALL_LOOKS, now, cost)
+    }
+
+    /// Makes place for another game: for one with rooms or without, whatever the names are that somebody has made up. Only
+    /// what is watched or waited for stays.
+    fn forget_one(&mut self) -> bool {
+        let unused =
+            |(name, game): &(&String, &Game)| game.waiting.is_empty() && !self.watching.watches(name);
+        let worth = |(_, game): &(&String, &Game)| (game.catalogue.len() > 0, game.used);
+        let Some(name) = self.games.iter().filter(unused).min_by_key(worth).map(|(name, _)| name.clone())
+        else {
+            return false;
+        };
+        self.games.remove(&name).is_some()
     }
 
     /// Returns when the registry is to be asked next.
@@ -210,7 +231,7 @@ impl Rooms {
             game.used = now;
             return true;
         }
-        if self.listing.games.len() >= MAX_GAMES {
+        if self.listing.games.len() >= MAX_GAMES && !self.listing.forget_one() {
             return false;
         }
         let mut catalogue = Catalogue::new(&others.cx.config.region);
@@ -245,11 +266,10 @@ impl Rooms {
         }
         let now = others.cx.now;
         let listing = &mut self.listing;
-        let Some(kept) = listing.games.get_mut(&game) else { return limited(others, 10) };
-        let cost = 10.0 + kept.catalogue.len().min(LOOKS_PER_PAGE) as f64;
-        if !(listing.look_limit.allow_many(ip, now, cost) && listing.looks.take_many(ALL_LOOKS, now, cost)) {
+        if !listing.may_look(ip, now, &game) {
             return limited(others, 1);
         }
+        let Some(kept) = listing.games.get_mut(&game) else { return limited(others, 10) };
         if kept.remote.whole || listing.there.is_empty() {
             return Ok(self.page(others, asker, &game, &query));
         }

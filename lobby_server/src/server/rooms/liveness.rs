@@ -2,6 +2,7 @@
 //! player who was killed and comes back at once gets in.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry as MapEntry;
 use std::time::{Duration, Instant};
 
 use traversal_core::id::RoomId;
@@ -57,6 +58,9 @@ impl Rooms {
             })
             .collect();
         let wait = others.roster.wait_for(others.cx.config.liveness_wait, suspects.iter().copied());
+        for id in &suspects {
+            self.checks_of.entry(*id).or_default().insert(room);
+        }
         if let Some(open) = self.checks.get_mut(&room) {
             open.waiting.push(waiting);
             if !suspects.is_subset(&open.suspects) {
@@ -84,14 +88,11 @@ impl Rooms {
 
     fn heard(&mut self, others: &mut Others<'_>, id: SessionId) {
         self.host_heard(others, id);
-        let mut done = Vec::new();
-        for (room, check) in &mut self.checks {
+        for room in self.checks_of.remove(&id).unwrap_or_default() {
+            let Some(check) = self.checks.get_mut(&room) else { continue };
             if check.suspects.remove(&id) && check.suspects.is_empty() {
-                done.push(*room);
+                self.finish_check(others, room);
             }
-        }
-        for room in done {
-            self.finish_check(others, room);
         }
     }
 
@@ -112,17 +113,30 @@ impl Rooms {
 
     fn finish_check(&mut self, others: &mut Others<'_>, room: RoomId) {
         others.cx.timers.set(Timer::Check(room), None);
-        let Some(check) = self.checks.remove(&room) else { return };
+        let Some(check) = self.take_check(room) else { return };
         for id in check.suspects {
             self.end_session(others, id, MatchEnd::Gone);
         }
         self.go_on(others, check.waiting);
     }
 
+    fn take_check(&mut self, room: RoomId) -> Option<Check> {
+        let check = self.checks.remove(&room)?;
+        for id in &check.suspects {
+            if let MapEntry::Occupied(mut rooms) = self.checks_of.entry(*id) {
+                rooms.get_mut().remove(&room);
+                if rooms.get().is_empty() {
+                    rooms.remove();
+                }
+            }
+        }
+        Some(check)
+    }
+
     /// The room is gone: who waited for its members need not wait.
     pub(super) fn abandon_check(&mut self, others: &mut Others<'_>, room: RoomId) {
         others.cx.timers.set(Timer::Check(room), None);
-        if let Some(check) = self.checks.remove(&room) {
+        if let Some(check) = self.take_check(room) {
             self.go_on(others, check.waiting);
         }
     }

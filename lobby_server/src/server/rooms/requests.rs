@@ -93,16 +93,22 @@ impl Rooms {
             Request::JoinRoom { .. }
             | Request::JoinInvited { .. }
             | Request::Spectate { .. }
-            | Request::TakeUpRoom { .. }
-            | Request::QuickMatch(_) => 8.0,
-            Request::Kick { .. } => 4.0,
-            Request::SetMetadata(_)
+            | Request::TakeUpRoom { .. } => 8.0,
+            // Each of them is asked for a sign of life.
+            Request::QuickMatch(wanted) => 8.0 + f64::from(wanted.players),
+            Request::Kick { .. }
+            | Request::SetMetadata(_)
             | Request::RevokeInvites
             | Request::LiftBan { .. }
             | Request::TakeSeat => {
                 let room = others.roster.room_of(player).and_then(|room| self.rooms.get(&room));
                 let inside = room.map_or(0, |room| room.inside().count()) as f64;
-                if matches!(request, Request::TakeSeat) { 8.0 + 2.0 * inside } else { inside }
+                match request {
+                    Request::TakeSeat => 8.0 + 2.0 * inside,
+                    // A new ticket for each, and a note about who is out.
+                    Request::Kick { .. } => 4.0 + 2.0 * inside,
+                    _ => inside,
+                }
             }
             Request::Rematch { .. } => 2.0,
             Request::InRoom(asked) => self.effects_in_room(others, player, asked),

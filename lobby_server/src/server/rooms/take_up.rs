@@ -87,6 +87,9 @@ impl Rooms {
         let options = options.checked()?;
         let player = asker.player;
         others.roster.may_seek_room(player)?;
+        if self.queues.has(player) {
+            return Err(RequestError::AlreadyQueued);
+        }
         let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
         // A host that was replaced while it was away has its seat.
         let seatless = others.roster.room_of(player) != Some(ticket.room);

@@ -107,6 +107,15 @@ impl Rooms {
         }
         let now = others.cx.now;
         let pause = Duration::from_millis(pause_ms.max(MIN_WATCH_PAUSE_MS).into());
+        let former = self.listing.watching.players.get(&asker.session);
+        if former.is_none_or(|wish| wish.watch != watch || *wish.watcher.query() != query) {
+            // All rooms are looked at anew.
+            let ip = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?.ip();
+            if !self.listing.may_look(ip, now, &game) {
+                others.cx.counters.limit(Refusal::ListRate);
+                return Err(RequestError::Limited { retry_after_s: 1 });
+            }
+        }
         let watching = &mut self.listing.watching;
         match watching.players.get_mut(&asker.session) {
             Some(wish) if wish.watch == watch && *wish.watcher.query() == query => {
@@ -166,7 +175,11 @@ impl Rooms {
         let viewer = self.viewer(others, player)?;
         let kept = self.listing.games.get(&game)?;
         let wish = self.listing.watching.players.get_mut(&id)?;
-        wish.watcher.advance(&kept.catalogue, &viewer, looks);
+        // One that looks at all rooms anew leaves something to the others.
+        let mut share = (*looks).min(LOOKS_PER_TURN / 8);
+        *looks -= share;
+        wish.watcher.advance(&kept.catalogue, &viewer, &mut share);
+        *looks += share;
         for _ in 0..MESSAGES {
             let Some(news) = wish.watcher.news(&kept.catalogue, &viewer) else { break };
             let (watch, number) = (wish.watch, wish.number);

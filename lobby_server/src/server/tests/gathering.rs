@@ -364,3 +364,54 @@ fn teams_are_told_to_all_and_what_was_agreed_stands_in_the_room() {
         assert_eq!(matched(fake).unwrap().room.metadata["map"], "dust");
     }
 }
+
+/// A player in line is in no room, whatever tickets it has kept.
+#[test]
+fn nobody_takes_a_room_up_while_it_waits_for_a_match() {
+    let mut world = World::new();
+    let three = players(&mut world, 3);
+    let room = world.host(three[0], named("r"));
+    assert!(world.answer(three[1], by_name("r")).is_ok());
+    let ticket = world.fakes[three[1]].ticket();
+    assert_eq!(world.answer(three[1], Request::LeaveRoom), Ok(Response::Done));
+    assert!(world.answer(three[1], wish("duel", 2)).is_ok());
+    assert_eq!(world.answer(three[1], back_to(&room, ticket.clone())), Err(RequestError::AlreadyQueued));
+    assert!(world.answer(three[2], wish("duel", 2)).is_ok());
+    assert!(matched(&world.fakes[three[1]]).is_some());
+    assert_eq!(world.fakes[three[0]].members(), [world.fakes[three[0]].id()], "nobody is left behind");
+    assert_eq!(world.answer(three[1], Request::LeaveRoom), Ok(Response::Done));
+    assert!(world.answer(three[1], back_to(&room, ticket)).is_ok(), "in no line it comes back as ever");
+}
+
+/// Who leaves every match that is put together with it does so a few times, and then does not wait for another one.
+#[test]
+fn who_leaves_matches_again_and_again_is_not_put_into_others_for_a_while() {
+    let mut world = World::new();
+    let [honest, evil] = players(&mut world, 2)[..] else { unreachable!() };
+    let rules = QuickRules { accept_s: Some(15), ..QuickRules::default() };
+    let wish = || {
+        Request::QuickMatch(QuickMatch {
+            mode: "duel".into(),
+            players: 2,
+            rules: rules.clone(),
+            ..QuickMatch::default()
+        })
+    };
+    assert!(world.answer(honest, wish()).is_ok());
+    let mut left = 0;
+    let refused = loop {
+        match world.answer(evil, wish()) {
+            Ok(_) => left += 1,
+            Err(error) => break error,
+        }
+        assert!(left < 20, "it goes on and on");
+        world.ping(honest);
+        assert_eq!(world.answer(evil, Request::LeaveQueue), Ok(Response::Done));
+        world.pass(Duration::from_millis(700));
+    };
+    assert_eq!(refused, RequestError::Limited { retry_after_s: 30 });
+    assert!(left >= 10, "one who changes its mind now and then is not meant: {left}");
+    world.pass(Duration::from_secs(12));
+    world.ping(evil);
+    assert!(world.answer(evil, wish()).is_ok(), "one in ten seconds");
+}

@@ -161,6 +161,18 @@ fn invites_that_serve_once_are_bounded_and_their_places_come_back() {
     invite(&mut world, host, terms);
 }
 
+/// A host that invites one after the other may do so all evening.
+#[test]
+fn an_invite_that_has_served_takes_no_place_from_the_next_one() {
+    let (mut world, [host, guest, ..], room) = closed();
+    for _ in 0..MAX_OPEN_INVITES + 5 {
+        let token = invite(&mut world, host, InviteTerms { once: true, minutes: 600 });
+        wait(&mut world, &[host, guest], 2);
+        assert!(matches!(world.answer(guest, by(&room, token)), Ok(Response::Room(_))));
+        assert_eq!(world.answer(guest, Request::LeaveRoom), Ok(Response::Done));
+    }
+}
+
 #[test]
 fn an_invite_that_is_over_does_no_harm_where_everybody_is_let_in() {
     let mut world = World::new();

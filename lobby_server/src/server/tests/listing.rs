@@ -242,3 +242,28 @@ fn the_way_to_a_host_is_told_by_both_nats_and_not_by_claims_made_one_after_the_o
     world.profile(looker, random.0, random.1);
     assert_eq!(ways(&mut world), [W::Direct, W::Search, W::Unknown]);
 }
+
+/// The names of games are the players' own: whoever makes up many of them takes no game's list away.
+#[test]
+fn made_up_games_displace_each_other_and_not_one_that_is_played() {
+    let (mut world, hosts, looker) = three_rooms();
+    assert_eq!(listed(&mut world, looker, RoomQuery::default()).unwrap().len(), 3);
+    let mut asked = 0;
+    for number in 0..1_100u32 {
+        let [a, b] = (number as u16).to_be_bytes();
+        let player = world.add(10, &format!("203.0.{}.{b}:4000", 114 + a));
+        world.fakes[player].login.game = format!("made up {number}");
+        world.log_in(player);
+        asked +=
+            usize::from(world.answer(player, Request::ListRooms { query: RoomQuery::default() }).is_ok());
+        world.kill(player);
+        // The honest ones are there.
+        if number % 50 == 0 {
+            for index in hosts.into_iter().chain([looker]) {
+                world.ping(index);
+            }
+        }
+    }
+    assert_eq!(asked, 1_100, "each of them has been answered");
+    assert_eq!(listed(&mut world, looker, RoomQuery::default()).unwrap().len(), 3);
+}

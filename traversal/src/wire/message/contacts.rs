@@ -81,8 +81,8 @@ pub struct Presence {
 /// This is news of one contact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactNews {
-    /// It is about this player.
+    /// The news are about this contact.
     pub player: PlayerId,
-    /// This is how it is about the player now; `None`: it is off line, or does not allow this one any more.
+    /// This is its presence, or `None` if it is off line or no longer allows this player.
     pub presence: Option<Presence>,
 }

@@ -198,7 +198,7 @@ pub struct ServerCountdown {
     pub at_ms: u64,
     /// The server said so at this time by the same clock.
     pub now_ms: u64,
-    /// It is cancelled by this.
+    /// This cancels the countdown.
     pub rule: CountdownRule,
 }
 
