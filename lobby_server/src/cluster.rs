@@ -151,7 +151,19 @@ impl Cluster {
         member: &Member,
         waker: Arc<Waker>,
     ) -> Result<Self, RegistryError> {
-        let (orders, taken) = sync_channel(WAITING);
+        let (cluster, work) = Self::prepare(address, member, waker, WAITING)?;
+        std::thread::Builder::new().name("lobby_registry".into()).spawn(work)?;
+        Ok(cluster)
+    }
+
+    /// Makes the core's end, and the work of the thread that speaks to Redis, for which so many orders may wait.
+    fn prepare(
+        address: ConnectionInfo,
+        member: &Member,
+        waker: Arc<Waker>,
+        waiting: usize,
+    ) -> Result<(Self, impl FnOnce() + Send + use<>), RegistryError> {
+        let (orders, taken) = sync_channel(waiting);
         let (told, events) = channel();
         let (end, ended) = channel();
         let shared = Shared::new(waker, member.node, member.addresses.clone());
@@ -169,8 +181,7 @@ impl Cluster {
             // Nobody may be waiting.
             let _ = end.send(());
         };
-        std::thread::Builder::new().name("lobby_registry".into()).spawn(work)?;
-        Ok(Self { orders, events, shared, site_at: None, ended })
+        Ok((Self { orders, events, shared, site_at: None, ended }, work))
     }
 
     fn turn(&mut self, now: Instant, server: &mut Server) {

@@ -120,6 +120,8 @@ impl Driver {
                 state.rooms.insert(record.location.room, *record);
             }
             Order::Release { room, key } => {
+                // What is told again in this turn would bring it back.
+                state.forget(room);
                 jobs.push(Job::Release { room, key });
             }
             Order::Arrive(player) => {
