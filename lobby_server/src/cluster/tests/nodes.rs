@@ -76,7 +76,7 @@ impl Node {
     fn order(&mut self, operation: RegistryOperation) -> RegistryId {
         self.asked += 1;
         let id = RegistryId(self.asked);
-        assert!(self.cluster.orders.try_send(Order::of(RegistryCommand { id, operation })).is_ok());
+        assert!(self.cluster.outbox.send(Order::of(RegistryCommand { id, operation })).is_ok());
         id
     }
 
