@@ -1,8 +1,9 @@
-//! One of several nodes: what comes of lists when other nodes come, as the registry tells of them.
+//! One of several nodes: what comes of lists and of lines when other nodes come, as the registry tells of them.
 
-use traversal_core::wire::message::{RoomQuery, RoomSummary};
+use traversal_core::wire::message::{QuickMatch, QuickRules, RoomQuery, RoomSummary};
 
 use super::*;
+use crate::queue::QueueKey;
 use crate::registry::{
     ChangeMark, Changes, NodeSite, RegistryId, RegistryNote, RegistryOperation, RegistryReply, Shown,
 };
@@ -81,4 +82,84 @@ fn rooms_of_a_node_that_comes_while_the_registry_is_asked_are_listed_at_once() {
     tell(&mut world, id, 6, true, &both);
     let asked = world.ask(looker, Request::ListRooms { query: RoomQuery::default() });
     assert_eq!(names(world.fakes[looker].answer(asked)), ["of three", "of two"]);
+}
+
+/// Returns wishes that belong to this node, where nodes 1 and 2 are there.
+fn wishes_of(world: &World, node: u64, count: usize) -> Vec<QuickMatch> {
+    let rules = || QuickRules { accept_s: Some(10), ..QuickRules::default() };
+    let wish = |n: u32| QuickMatch {
+        mode: format!("mode {n}"),
+        players: 2,
+        rules: rules(),
+        ..QuickMatch::default()
+    };
+    let owner = |wish: &QuickMatch| {
+        let key = QueueKey::of("game", 1, wish).bytes();
+        world.server.cx.nodes.owner(Some(1), &key).map_or(1, |site| site.node)
+    };
+    (0..).map(wish).filter(|wish| owner(wish) == node).take(count).collect()
+}
+
+fn wait_for(world: &mut World, player: usize, wish: &QuickMatch) {
+    assert_eq!(world.answer(player, Request::QuickMatch(wish.clone())), Ok(Response::Done));
+}
+
+fn sent_to(fake: &Fake) -> Vec<Vec<SocketAddr>> {
+    let sent = |message: &ToPlayer| match message {
+        ToPlayer::GoTo(to) => Some(to.clone()),
+        _ => None,
+    };
+    fake.told.iter().filter_map(sent).collect()
+}
+
+#[test]
+fn who_falls_back_into_line_at_the_wrong_node_goes_to_the_right_one() {
+    let mut world = world();
+    nodes_are(&mut world, &[2]);
+    let [first, second] = [1, 2].map(|n| world.player(n, &format!("203.0.113.{n}:4000")));
+    let wish = wishes_of(&world, 2, 1).remove(0);
+    wait_for(&mut world, first, &wish);
+    wait_for(&mut world, second, &wish);
+    let found = world.fakes[first].told.iter().find_map(|message| match message {
+        ToPlayer::MatchFound(found) => Some(found.proposal),
+        _ => None,
+    });
+    let proposal = found.expect("both are here");
+    // Longer than a player waits alone at a node that is not where such players meet.
+    world.pass(Duration::from_secs(2));
+    assert!(sent_to(&world.fakes[first]).is_empty(), "it has somebody to play with");
+    assert_eq!(world.answer(second, Request::AnswerMatch { proposal, accept: false }), Ok(Response::Done));
+    world.pass(Duration::from_millis(1500));
+    assert_eq!(sent_to(&world.fakes[first]), [[address_of(2)]]);
+    assert_eq!(world.server.gauges().queued, 0);
+}
+
+#[test]
+fn those_who_wait_go_to_a_node_that_comes_and_owns_their_line_some_at_a_time() {
+    let mut world = world();
+    let here = world.player(250, "203.0.113.250:4000");
+    nodes_are(&mut world, &[2]);
+    let (own, of_two) = (wishes_of(&world, 1, 1).remove(0), wishes_of(&world, 2, 200));
+    nodes_are(&mut world, &[]);
+    wait_for(&mut world, here, &own);
+    let waiting: Vec<usize> = (1..=200u8)
+        .map(|n| {
+            let player = world.player(n, &format!("198.51.100.{n}:4000"));
+            wait_for(&mut world, player, &of_two[usize::from(n) - 1]);
+            player
+        })
+        .collect();
+    world.pass(Duration::from_secs(2));
+    assert!(world.fakes.iter().all(|fake| sent_to(fake).is_empty()), "this node is alone");
+    nodes_are(&mut world, &[2]);
+    let sent = |world: &World| {
+        waiting.iter().filter(|player| sent_to(&world.fakes[**player]) == [[address_of(2)]]).count()
+    };
+    world.pass(Duration::from_millis(1010));
+    let at_first = sent(&world);
+    assert!((1..200).contains(&at_first), "{at_first}");
+    world.pass(Duration::from_millis(500));
+    assert_eq!(sent(&world), 200);
+    assert!(sent_to(&world.fakes[here]).is_empty(), "its line is this node's");
+    assert_eq!(world.server.gauges().queued, 1);
 }
