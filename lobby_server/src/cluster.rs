@@ -9,6 +9,7 @@ mod entries;
 mod jobs;
 mod link;
 mod numbers;
+mod outbox;
 mod scripts;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ mod words;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use mio::Waker;
@@ -35,6 +36,7 @@ pub(crate) use link::shown;
 use link::{About, Link, LinkError};
 pub use numbers::RegistryNumbers;
 use numbers::Shared;
+use outbox::{NoRoom, Outbox};
 use words::Words;
 
 /// So many orders of the core wait for the driver.
@@ -73,7 +75,7 @@ impl NodeRegistry {
 
 /// This is the core's end of a shared registry. Dropping it takes this node's leave of the others.
 pub(crate) struct Cluster {
-    orders: SyncSender<Order>,
+    outbox: Outbox,
     events: Receiver<Event>,
     shared: Shared,
     site_at: Option<Instant>,
@@ -151,7 +153,19 @@ impl Cluster {
         member: &Member,
         waker: Arc<Waker>,
     ) -> Result<Self, RegistryError> {
-        let (orders, taken) = sync_channel(WAITING);
+        let (cluster, work) = Self::prepare(address, member, waker, WAITING)?;
+        std::thread::Builder::new().name("lobby_registry".into()).spawn(work)?;
+        Ok(cluster)
+    }
+
+    /// Makes the core's end, and the work of the thread that speaks to Redis, for which so many orders may wait.
+    fn prepare(
+        address: ConnectionInfo,
+        member: &Member,
+        waker: Arc<Waker>,
+        waiting: usize,
+    ) -> Result<(Self, impl FnOnce() + Send + use<>), RegistryError> {
+        let (orders, taken) = sync_channel(waiting);
         let (told, events) = channel();
         let (end, ended) = channel();
         let shared = Shared::new(waker, member.node, member.addresses.clone());
@@ -169,8 +183,8 @@ impl Cluster {
             // Nobody may be waiting.
             let _ = end.send(());
         };
-        std::thread::Builder::new().name("lobby_registry".into()).spawn(work)?;
-        Ok(Self { orders, events, shared, site_at: None, ended })
+        let outbox = Outbox::new(orders);
+        Ok((Self { outbox, events, shared, site_at: None, ended }, work))
     }
 
     fn turn(&mut self, now: Instant, server: &mut Server) {
@@ -178,6 +192,7 @@ impl Cluster {
             self.site_at = Some(now + SITE);
             self.shared.set_site(server.gauges().sessions, !server.takes_players());
         }
+        self.outbox.go_on();
         loop {
             while let Some(command) = server.poll_registry() {
                 self.order(now, server, command);
@@ -191,7 +206,7 @@ impl Cluster {
     }
 
     /// Has a command carried out. What only tells something is answered at once: the driver sees to it that Redis hears of it.
-    fn order(&self, now: Instant, server: &mut Server, command: RegistryCommand) {
+    fn order(&mut self, now: Instant, server: &mut Server, command: RegistryCommand) {
         let id = command.id;
         let asks = matches!(
             command.operation,
@@ -205,8 +220,7 @@ impl Cluster {
             self.shared.count_failure(1);
             return server.handle_registry_reply(now, id, Err(RegistryDown));
         }
-        let sent = self.orders.try_send(Order::of(command));
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sent {
+        if let Err(NoRoom) = self.outbox.send(Order::of(command)) {
             self.shared.count_failure(1);
             return server.handle_registry_reply(now, id, Err(RegistryDown));
         }
@@ -218,7 +232,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if self.orders.try_send(Order::End).is_ok() {
+        if self.outbox.end() {
             // Later than that, the others find out themselves.
             let _ = self.ended.recv_timeout(LEAVE);
         }

@@ -147,6 +147,11 @@ impl Queues {
         self.by_address.full(from, limit, None).is_some()
     }
 
+    /// Returns so many of those who wait or are being put together, from this one on.
+    pub(crate) fn players_from(&self, first: PlayerId, most: usize) -> Vec<PlayerId> {
+        self.places.range(first..).map(|(player, _)| *player).take(most).collect()
+    }
+
     fn ticket(&self, slot: u32) -> Option<&Ticket> {
         self.tickets.get(slot as usize)?.as_ref()
     }

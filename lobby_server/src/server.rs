@@ -380,6 +380,7 @@ impl Server {
             Timer::Nodes => self.tell_nodes(),
             Timer::Moving => rooms.moving_timeout(others),
             Timer::Alone(player) => rooms.alone_timeout(others, player),
+            Timer::Owners => rooms.look_at_owners(others),
             Timer::Double(id) => {
                 if rooms.is_double(others, id) {
                     self.replaced_elsewhere(id);

@@ -277,3 +277,35 @@ fn one_address_that_shakes_hands_without_end_is_bounded_and_others_are_served_me
     assert!(refused > 0);
     assert!(get(http(&server), "/health").starts_with("HTTP/1.1 200"));
 }
+
+/// Every address of 127.0.0.0/8 is this machine's on Linux alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn one_address_that_shakes_hands_too_often_costs_nobody_else_its_place() {
+    use socket2::{Domain, Socket, Type};
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lobby.toml");
+    std::fs::write(&file, "max_tcp = 3\ntcp_login_timeout_s = 60\n").unwrap();
+    let (server, tls) = start(folder.path(), ONE, &["--config", file.to_str().unwrap()]);
+    // Somebody else has connected, and not logged in yet.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 9, 0, 1], 0)).into()).unwrap();
+    socket.connect(&tls.into()).unwrap();
+    let mut other = TcpStream::from(socket);
+    // The address takes all other places, and goes on until it is over its rate: each newcomer stands in its own way.
+    let refused = || {
+        let metrics = get(http(&server), "/metrics");
+        let name = "lobby_refused_total{what=\"tls\",reason=\"rate\"}";
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let mut held = Vec::new();
+    until("fifty are refused", || {
+        held.extend((0..50).filter_map(|_| TcpStream::connect(tls).ok()));
+        refused() >= 50
+    });
+    other.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let error = other.read(&mut [0; 10]).expect_err("it has its place");
+    assert!(matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{error}");
+}

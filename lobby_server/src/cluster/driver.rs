@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redis::{ConnectionInfo, Value};
 use traversal_core::id::{PlayerId, RoomId};
 
-use super::entries::{read_changes, read_lost, read_posts, read_pulse, read_reply};
+use super::entries::{Posted, read_changes, read_lost, read_posts, read_pulse, read_reply};
 use super::jobs::{Event, Identifying, Job, MOST_POSTS, Order};
 use super::link::{Link, LinkError, fine, shown};
 use super::numbers::Shared;
@@ -120,6 +120,8 @@ impl Driver {
                 state.rooms.insert(record.location.room, *record);
             }
             Order::Release { room, key } => {
+                // What is told again in this turn would bring it back.
+                state.forget(room);
                 jobs.push(Job::Release { room, key });
             }
             Order::Arrive(player) => {
@@ -266,9 +268,11 @@ impl Driver {
                 if posts.len() >= MOST_POSTS {
                     self.state.next_collect = Some(Instant::now());
                 }
-                for post in posts {
-                    self.state.last_post = Some(post.id);
-                    self.note(RegistryNote::Post { from: post.from, to: post.to, body: post.body });
+                for (id, post) in posts {
+                    self.state.last_post = Some(id);
+                    if let Some(Posted { from, to, body }) = post {
+                        self.note(RegistryNote::Post { from, to, body });
+                    }
                 }
             }
             Job::Renew(_) => {

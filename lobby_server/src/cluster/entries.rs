@@ -245,27 +245,30 @@ pub(super) fn read_pulse(value: &Value) -> Option<Result<Pulse, Stranger>> {
 /// This is something that another node had to say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Posted {
-    /// This is its number in the stream.
-    pub(super) id: String,
     pub(super) from: u64,
     pub(super) to: Vec<PlayerId>,
     pub(super) body: String,
 }
 
-/// Reads what others had to say; none: it makes no sense. What is no post in it keeps its number, so that it is passed.
-pub(super) fn read_posts(value: &Value) -> Option<Vec<Posted>> {
-    let Value::Array(posts) = value else { return None };
-    let texts = |post: &Value| match post {
-        Value::Array(_) => from_redis_value_ref::<(String, String, String, String)>(post).ok(),
-        _ => None,
+/// Reads what others had to say, each with its number in the stream; none: it makes no sense. What is no post in it keeps its
+/// number, so that it is passed.
+pub(super) fn read_posts(value: &Value) -> Option<Vec<(String, Option<Posted>)>> {
+    let Value::Array(entries) = value else { return None };
+    let numbered = |entry: &Value| {
+        let Value::Array(values) = entry else { return None };
+        let (id, post) = values.split_first()?;
+        Some((from_redis_value_ref(id).ok()?, read_post(post)))
     };
-    let posts: Vec<(String, String, String, String)> = posts.iter().map(texts).collect::<Option<_>>()?;
-    let read = |(id, from, to, body): (String, String, String, String)| {
-        let players = to.as_bytes().chunks(32).filter_map(|text| read_player(str::from_utf8(text).ok()?));
-        let to = players.take(MAX_POSTED).collect();
-        Posted { id, from: read_hex(&from).unwrap_or_default(), to, body }
-    };
-    Some(posts.into_iter().map(read).collect())
+    Some(entries.iter().filter_map(numbered).collect())
+}
+
+fn read_post(values: &[Value]) -> Option<Posted> {
+    let [from, to, body] = values else { return None };
+    let text = |value: &Value| from_redis_value_ref::<String>(value).ok();
+    let to = text(to)?;
+    let players = to.as_bytes().chunks(32).filter_map(|text| read_player(str::from_utf8(text).ok()?));
+    let to = players.take(MAX_POSTED).collect();
+    Some(Posted { from: read_hex(&text(from)?).unwrap_or_default(), to, body: text(body)? })
 }
 
 fn read_player(text: &str) -> Option<PlayerId> {
@@ -300,6 +303,27 @@ mod tests {
             assert_eq!(read_changes(&value), None, "{value:?}");
             assert!(read_posts(&value).is_none_or(|posts| posts.is_empty()), "{value:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_post_is_passed_and_posts_behind_it_are_read() {
+        let entry = |texts: &[&str]| {
+            Value::Array(texts.iter().map(|text| Value::BulkString(text.as_bytes().into())).collect())
+        };
+        let player = PlayerId([7; 16]);
+        let nonsense = Value::Array(vec![Value::BulkString(b"1-3".into()), Value::Nil, Value::Int(7)]);
+        let stream = [
+            entry(&["1-1", "1"]),
+            entry(&["1-2", "00000000000000a1", &player.to_string(), "hello"]),
+            nonsense,
+            Value::Nil,
+            entry(&["1-4"]),
+        ];
+        let read = read_posts(&Value::Array(stream.into())).unwrap();
+        let hello = Posted { from: 0xa1, to: vec![player], body: "hello".into() };
+        let numbered = |(id, post)| (String::from(id), post);
+        let expected = [("1-1", None), ("1-2", Some(hello)), ("1-3", None), ("1-4", None)];
+        assert_eq!(read, expected.map(numbered));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A registry in a real Redis: it promises what the one in memory does, and what it does when Redis is not as it should be.
 #![cfg(unix)] // the Redis of a test is at a Unix socket
 
+mod facts;
 mod nodes;
 mod promises;
 

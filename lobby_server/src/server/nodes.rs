@@ -52,6 +52,11 @@ impl Nodes {
         self.sites.iter().filter(|site| !site.draining && !site.addresses.is_empty())
     }
 
+    /// Returns the numbers of the nodes that take players: these own what players meet by.
+    fn open_numbers(&self) -> BTreeSet<u64> {
+        self.open().map(|site| site.node).collect()
+    }
+
     /// Returns the other node that all nodes take for the owner of this, by rendezvous hashing; none: it is this one, or there
     /// is no other. `own` is this node's number, if it may be the owner.
     pub(super) fn owner(&self, own: Option<u64>, of: &[u8]) -> Option<&NodeSite> {
@@ -82,7 +87,13 @@ impl Server {
                 let there = sites.iter().map(|site| site.node).collect();
                 let (rooms, mut others) = self.split();
                 rooms.nodes_are(&mut others, there);
-                if self.cx.nodes.set(sites) {
+                let open = self.cx.nodes.open_numbers();
+                let tell = self.cx.nodes.set(sites);
+                if self.cx.nodes.open_numbers() != open {
+                    let (rooms, mut others) = self.split();
+                    rooms.nodes_changed(&mut others);
+                }
+                if tell {
                     self.cx.nodes.telling = Some(SessionId(0));
                     self.tell_nodes();
                 }

@@ -108,9 +108,7 @@ impl Server {
     /// Words that the registry did not take are handed to it again.
     pub(super) fn post_timeout(&mut self) {
         let People { contacts, post, .. } = &mut *self.people;
-        for player in post.try_again() {
-            contacts.tell_far(post, player);
-        }
+        contacts.tell_again(&mut self.cx, post.try_again());
         self.hand_out_words();
     }
 

@@ -42,6 +42,8 @@ pub(super) enum Timer {
     Moving,
     /// A player has waited for a quick match at this node for a while.
     Alone(PlayerId),
+    /// The next players in lines are looked at: their lines may belong to another node.
+    Owners,
     /// The player of this session has logged in at another node some time ago.
     Double(SessionId),
     /// The other server is asked whether it is there.

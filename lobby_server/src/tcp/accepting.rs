@@ -66,12 +66,7 @@ impl Streams {
         (peer, asked): (SocketAddr, Option<IpAddr>),
         server: &Server,
     ) -> io::Result<()> {
-        if !self.make_room(peer.ip(), server) {
-            let of_address = self.by_address.full(peer.ip(), self.max_per_address, None).is_some();
-            self.refusals.count(if of_address { Refusal::TcpOfAddress } else { Refusal::TcpFull });
-            tracing::debug!("too many TCP connections: one is turned away");
-            return Ok(());
-        }
+        // First: nobody gives way to one who is not taken.
         let tls = match self.tls_for(now, listener, peer.ip()) {
             Ok(tls) => tls,
             Err(()) => {
@@ -79,6 +74,12 @@ impl Streams {
                 return Ok(());
             }
         };
+        if !self.make_room(peer.ip(), server) {
+            let of_address = self.by_address.full(peer.ip(), self.max_per_address, None).is_some();
+            self.refusals.count(if of_address { Refusal::TcpOfAddress } else { Refusal::TcpFull });
+            tracing::debug!("too many TCP connections: one is turned away");
+            return Ok(());
+        }
         // A datagram waits for nothing.
         let mut io = io;
         io.set_nodelay(true)?;

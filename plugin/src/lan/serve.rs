@@ -2,15 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use lobby_server::{LobbyServer, RunningServer, Settings, StartError};
+use traversal_udp::in_use;
 
 use super::HostHere;
 
 /// The server stays for so long when its room is over: those who were in it hear why.
 const LINGER: Duration = Duration::from_secs(2);
+/// A server that was ended has let go of its port after so long: [`LINGER`], and a second for the slowness of the machine.
+const LEFT: Duration = Duration::from_secs(3);
+/// A port that the former server still has is tried again so often.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// This is the thread that has the server. Dropping it ends the server, after a moment.
 #[derive(Debug)]
@@ -33,13 +38,25 @@ pub(super) struct Started {
 }
 
 impl Serving {
-    /// Starts a server, in a thread: reading the key and opening sockets takes longer than a frame may.
-    pub(super) fn start(wish: HostHere) -> std::io::Result<Self> {
+    /// Starts a server, in a thread: reading the key and opening sockets takes longer than a frame may. Where a former one was
+    /// ended then, which may have the port still, it is waited for.
+    pub(super) fn start(wish: HostHere, former_ended: Option<Instant>) -> std::io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let (tell, started) = bounded(1);
         let bind = wish.bind;
+        let held = move || former_ended.is_some_and(|at| at.elapsed() < LEFT);
         let thread = std::thread::Builder::new().name("traversal-serve".into()).spawn(move || {
-            match open(bind) {
+            let opened = loop {
+                match open(bind) {
+                    Err(StartError::Bind(error)) if in_use(&error.source) && held() => {
+                        if stopped.recv_timeout(AGAIN) == Err(RecvTimeoutError::Disconnected) {
+                            return;
+                        }
+                    }
+                    opened => break opened,
+                }
+            };
+            match opened {
                 Ok((server, started)) => {
                     let _ = tell.send(Ok(started));
                     // Nothing is ever sent: the other end is dropped.

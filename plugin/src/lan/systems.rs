@@ -1,5 +1,7 @@
 //! The app's side of the local network.
 
+use std::time::Instant;
+
 use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::message::MessageReader;
 use bevy_ecs::resource::Resource;
@@ -27,6 +29,8 @@ pub(crate) struct Lan {
     serving: Option<Serving>,
     /// The server runs, and the room is in it or on its way there.
     started: Option<Started>,
+    /// The last server was ended then: it has its port for a moment more.
+    ended: Option<Instant>,
     told: Option<Announcement>,
 }
 
@@ -35,11 +39,11 @@ pub(crate) fn requests(
     mut host: MessageReader<HostHere>,
     mut watch: MessageReader<WatchLan>,
     mut lan: ResMut<Lan>,
-    link: Res<TraversalLink>,
-    mut rooms: ResMut<LanRooms>,
+    mut link: ResMut<TraversalLink>,
+    (mut rooms, mut served): (ResMut<LanRooms>, ResMut<ServedHere>),
     mut app: AppSide,
 ) {
-    let lan = lan.bypass_change_detection();
+    let (lan, link) = (lan.bypass_change_detection(), link.bypass_change_detection());
     for WatchLan(on) in watch.read() {
         if !on {
             lan.watcher = None;
@@ -60,7 +64,10 @@ pub(crate) fn requests(
     for wish in host.read() {
         app.wants_room();
         lan.end();
-        match Serving::start(wish.clone()) {
+        // Invites of a server before this one lead nowhere any more.
+        served.set_if_neq(ServedHere(None));
+        link.public_name = None;
+        match Serving::start(wish.clone(), lan.ended) {
             Ok(serving) => lan.serving = Some(serving),
             Err(error) => app.request_failed(RequestKind::Host, RequestFailure::Here(error.to_string())),
         }
@@ -176,6 +183,7 @@ impl Lan {
     fn end(&mut self) {
         (self.announcer, self.started, self.told) = (None, None, None);
         if let Some(serving) = self.serving.take() {
+            self.ended = Some(Instant::now());
             serving.end_soon();
         }
     }

@@ -76,7 +76,7 @@ impl Node {
     fn order(&mut self, operation: RegistryOperation) -> RegistryId {
         self.asked += 1;
         let id = RegistryId(self.asked);
-        assert!(self.cluster.orders.try_send(Order::of(RegistryCommand { id, operation })).is_ok());
+        assert!(self.cluster.outbox.send(Order::of(RegistryCommand { id, operation })).is_ok());
         id
     }
 
@@ -311,6 +311,9 @@ fn what_a_node_posts_comes_to_the_node_of_the_player_and_nothing_of_it_stays_for
     let posted = |body: &str| RegistryNote::Post { from: 1, to: vec![player], body: body.into() };
     assert_eq!(one.ask(post("first")), Ok(RegistryReply::Done));
     two.wait("it has come", |two| two.notes.contains(&posted("first")));
+    // Something else is in the stream: the posts behind it are read.
+    let stream = format!("bt:post:{}", super::super::entries::hex(2));
+    assert!(redis.ask(&["XADD", &stream, "*", "what", "is this"]).unwrap().contains('-'));
     let start = Instant::now();
     assert_eq!(one.ask(post("second")), Ok(RegistryReply::Done));
     two.wait("the second one, too", |two| two.notes.contains(&posted("second")));

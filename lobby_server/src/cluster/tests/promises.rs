@@ -92,8 +92,9 @@ impl Rig for InRedis<'_> {
         let mut notes = self.notes.remove(&node).unwrap_or_default();
         let last = self.posts.get(&node).cloned();
         let reply = self.run(Job::Collect { last }.call(&identifying(node)));
-        for post in read_posts(&reply).unwrap() {
-            self.posts.insert(node, post.id);
+        for (id, post) in read_posts(&reply).unwrap() {
+            self.posts.insert(node, id);
+            let post = post.expect("a post");
             notes.push(RegistryNote::Post { from: post.from, to: post.to, body: post.body });
         }
         let inbox = format!("bt:in:{}", hex(node));

@@ -14,6 +14,7 @@ use super::post::{Envelope, Post, Word};
 use super::{Around, timer};
 use crate::ids::Asker;
 use crate::limits::{Bucket, PrefixLimiter, Rate, RecentLimiter};
+use crate::registry::MAX_POSTED;
 use crate::server::context::Context;
 use crate::server::timers::Timer;
 
@@ -27,9 +28,10 @@ const LISTS: Rate = Rate::new(2_000.0, 40_000.0);
 pub(super) const PUSHES: Rate = Rate::new(5.0, 20.0);
 /// A change that is over the rate is told so much later.
 const LATER: Duration = Duration::from_secs(1);
-/// So many players' contacts are told anew at once, see [`RESYNC_EVERY`].
+/// Contacts are told anew by so many words at once, see [`RESYNC_EVERY`]. The last player's words may be more.
 const RESYNC_AT_ONCE: usize = 64;
-/// 1,280 players a second are told anew, which is 1,280 scripts of the registry for 60 contacts each.
+/// 1,280 words a second tell anew, each of which is a script of the registry for 60 contacts: 1,280 players with so few of them,
+/// or 75 with 1,000.
 const RESYNC_EVERY: Duration = Duration::from_millis(50);
 /// Whom nobody confirms within this is off line: the answer takes a second where the registry does well.
 const CONFIRMED: Duration = Duration::from_secs(5);
@@ -110,6 +112,8 @@ pub(super) struct Contacts {
     callers: (RecentLimiter<PlayerId>, RecentLimiter<(PlayerId, PlayerId)>),
     /// All are told anew; this one comes next.
     resync: Option<PlayerId>,
+    /// The registry did not take what these players' contacts were told: it is told again.
+    again: BTreeSet<PlayerId>,
 }
 
 impl Contacts {
@@ -121,6 +125,7 @@ impl Contacts {
             lists: PrefixLimiter::new(LISTS, key, now),
             callers: (RecentLimiter::new(callers.0), RecentLimiter::new(callers.1)),
             resync: None,
+            again: BTreeSet::new(),
         }
     }
 
@@ -255,6 +260,7 @@ impl Contacts {
     /// A player is off line, or at another node.
     pub(super) fn gone(&mut self, cx: &mut Context, post: &mut Post, player: PlayerId) {
         let Some(entry) = self.entries.remove(&player) else { return };
+        self.again.remove(&player);
         cx.timers.set(timer(player), None);
         if entry.listed {
             let to = entry.allows.into_iter().collect();
@@ -276,37 +282,53 @@ impl Contacts {
         cx.timers.set(Timer::Resync, Some(cx.now + RESYNC_EVERY));
     }
 
+    /// The registry did not take what these players' contacts were told: they are told in turn.
+    pub(super) fn tell_again(&mut self, cx: &mut Context, players: BTreeSet<PlayerId>) {
+        self.again.extend(players.into_iter().filter(|player| self.entries.contains_key(player)));
+        if !self.again.is_empty() && !cx.timers.is_set(Timer::Resync) {
+            cx.timers.set(Timer::Resync, Some(cx.now + RESYNC_EVERY));
+        }
+    }
+
     /// Tells the next players' contacts anew.
     pub(super) fn resync_some(&mut self, around: &mut Around<'_>, post: &mut Post) {
-        let now = around.cx.now;
-        let Some(first) = self.resync.take() else { return };
-        let some: Vec<PlayerId> =
-            self.entries.range(first..).map(|(player, _)| *player).take(RESYNC_AT_ONCE + 1).collect();
-        for player in some.iter().take(RESYNC_AT_ONCE) {
-            self.tell_far(post, *player);
-            let Some(entry) = self.entries.get_mut(player) else { continue };
-            let own = around.cx.config.node;
+        let (now, own) = (around.cx.now, around.cx.config.node);
+        let mut words = 0;
+        while words < RESYNC_AT_ONCE
+            && let Some(player) = self.again.pop_first()
+        {
+            words += self.tell_far(post, player);
+        }
+        while words < RESYNC_AT_ONCE
+            && let Some(from) = self.resync.take()
+        {
+            let mut next = self.entries.range(from..).map(|(player, _)| *player);
+            let Some(player) = next.next() else { break };
+            self.resync = next.next();
+            words += self.tell_far(post, player);
+            let Some(entry) = self.entries.get_mut(&player) else { continue };
             let far = entry.known.iter().filter(|(_, known)| known.node != own);
             let far: BTreeSet<PlayerId> = far.map(|(contact, _)| *contact).collect();
             if !far.is_empty() {
                 entry.unsure = Some((now + CONFIRMED, far));
-                around.cx.timers.set_earlier(timer(*player), now + CONFIRMED);
+                around.cx.timers.set_earlier(timer(player), now + CONFIRMED);
             }
         }
-        if let Some(next) = some.get(RESYNC_AT_ONCE) {
-            self.resync = Some(*next);
+        if self.resync.is_some() || !self.again.is_empty() {
             around.cx.timers.set(Timer::Resync, Some(now + RESYNC_EVERY));
         }
     }
 
-    /// Tells a player's contacts at other nodes how it is, and asks how they are.
-    pub(super) fn tell_far(&mut self, post: &mut Post, player: PlayerId) {
-        let Some(entry) = self.entries.get(&player) else { return };
+    /// Tells a player's contacts at other nodes how it is, and asks how they are. Returns how many words that takes, at least
+    /// one: the look at a player takes time, too.
+    fn tell_far(&self, post: &mut Post, player: PlayerId) -> usize {
+        let Some(entry) = self.entries.get(&player) else { return 1 };
         if let Some(state) = entry.told() {
             let word = Word::Presence { state: Some(state.clone()), answer: true };
             let to = entry.allows.iter().copied().collect();
             post.push(Envelope { game: entry.game.clone(), from: player, word, to, far_only: true });
         }
+        entry.allows.len().div_ceil(MAX_POSTED).max(1)
     }
 
     /// Returns whether a caller may call this player now, whoever that is.

@@ -22,6 +22,11 @@ pub(super) const SEARCH_AGAIN: Duration = Duration::from_millis(500);
 const SEARCHED: Duration = LEASE.saturating_mul(2);
 /// A player who waits for a quick match at this node for so long goes to the node at which such players meet.
 const ALONE: Duration = Duration::from_secs(1);
+/// So many players in lines are looked at in one turn when there are other nodes than before, which comes to 6,400 a second:
+/// whose line belongs to another node now goes there.
+const LOOKED_AT_ONCE: usize = 128;
+/// See [`LOOKED_AT_ONCE`].
+const LOOKED_EVERY: Duration = Duration::from_millis(20);
 /// A player of a room here has logged in at another node. If something comes from the session here within this, there are two
 /// of it; else it is the same one, which will be back for its room. Members of a room give a sign of life every 4 s.
 const TWO_OF_ONE: Duration = Duration::from_secs(6);
@@ -53,6 +58,8 @@ pub(super) struct Elsewhere {
     again: VecDeque<(Instant, Again)>,
     /// The players of these sessions logged in at another node then.
     doubles: BTreeMap<SessionId, Instant>,
+    /// There are other nodes than before: players in lines from this one on are looked at next.
+    lines_from: Option<PlayerId>,
 }
 
 impl Rooms {
@@ -187,6 +194,28 @@ impl Rooms {
         if others.cx.nodes.owner(own, &key.bytes()).is_some() {
             others.cx.timers.set(Timer::Alone(player), Some(others.cx.now + ALONE));
         }
+    }
+
+    /// There are other nodes than before: lines may belong to other nodes.
+    pub(crate) fn nodes_changed(&mut self, others: &mut Others<'_>) {
+        self.elsewhere.lines_from = Some(PlayerId([0; 16]));
+        self.look_at_owners(others);
+    }
+
+    /// Looks at the next players in lines: is this still the node at which players with their wish meet?
+    pub(crate) fn look_at_owners(&mut self, others: &mut Others<'_>) {
+        let Some(first) = self.elsewhere.lines_from.take() else { return };
+        let some = self.queues.players_from(first, LOOKED_AT_ONCE + 1);
+        for player in some.iter().take(LOOKED_AT_ONCE) {
+            if let Some(key) = self.queues.line_of(*player)
+                && !others.cx.timers.is_set(Timer::Alone(*player))
+            {
+                self.wait_alone(others, *player, &key);
+            }
+        }
+        self.elsewhere.lines_from = some.get(LOOKED_AT_ONCE).copied();
+        let next = self.elsewhere.lines_from.map(|_| others.cx.now + LOOKED_EVERY);
+        others.cx.timers.set(Timer::Owners, next);
     }
 
     /// A player has waited at this node for a while.

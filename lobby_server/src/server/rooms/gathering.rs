@@ -278,6 +278,10 @@ impl Rooms {
         }
         self.tell_queue(others, &gathering.key);
         for player in &gathering.players {
+            // It may have come here only to wait a moment, and that moment is over.
+            if self.queues.line_of(*player).is_some() {
+                self.wait_alone(others, *player, &gathering.key);
+            }
             if gathering.proposal.is_some() {
                 self.tell_place(others, *player);
             }

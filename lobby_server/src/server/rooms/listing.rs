@@ -88,6 +88,8 @@ struct Remote {
     whole: bool,
     /// The registry was asked, and has not answered.
     asked: bool,
+    /// Another node has come since then: what was left out of its rooms is not in the answer.
+    anew_wanted: bool,
     poll_at: Option<Instant>,
 }
 
@@ -334,6 +336,7 @@ impl Rooms {
         let own = others.cx.config.node;
         let Some(game) = self.listing.games.get_mut(name) else { return };
         game.remote.asked = false;
+        let anew_wanted = std::mem::take(&mut game.remote.anew_wanted);
         let Ok(RegistryReply::Changes(changes)) = reply else {
             // What is known is shown on; who has waited for the others' hears that they are not known.
             if !game.remote.whole {
@@ -359,8 +362,8 @@ impl Rooms {
                 game.catalogue.put(node, shown);
             }
         }
-        game.remote.mark = mark;
-        if more {
+        game.remote.mark = if anew_wanted { ChangeMark::default() } else { mark };
+        if more || anew_wanted {
             self.poll_game(others, name);
             return;
         }
@@ -394,6 +397,7 @@ impl Rooms {
             if new {
                 // Its rooms were told before, and left out.
                 game.remote.mark = ChangeMark::default();
+                game.remote.anew_wanted = game.remote.asked;
             }
             self.poll_game(others, &name);
         }

@@ -1,6 +1,7 @@
 //! What presence costs at the most, counted at the wire.
 
 use super::*;
+use crate::registry::{RegistryDown, RegistryOperation, RegistryReply};
 
 /// Whom these tests have as contacts.
 const CONTACTS: u16 = 1_000;
@@ -168,4 +169,58 @@ fn ten_thousand_contacts_are_too_many_and_lists_without_end_are_slowed_down() {
     }
     println!("{limited} of 1,000 lists in 20 s were over the rate");
     assert!(limited > 300, "{limited}");
+}
+
+/// Returns how many words for other nodes leave in each turn of this time; the registry answers each as `reply` does.
+fn words_in_turns(
+    world: &mut World,
+    time: Duration,
+    reply: impl Fn() -> Result<RegistryReply, RegistryDown>,
+) -> Vec<usize> {
+    let (end, mut turns) = (world.now + time, Vec::new());
+    while world.now < end {
+        world.now += Duration::from_millis(10);
+        world.server.handle_timeout(world.now);
+        let mut words = Vec::new();
+        while let Some(command) = world.server.poll_registry() {
+            words.extend(matches!(command.operation, RegistryOperation::Post { .. }).then_some(command.id));
+        }
+        turns.push(words.len());
+        for id in words {
+            world.server.handle_registry_reply(world.now, id, reply());
+        }
+    }
+    turns
+}
+
+#[test]
+fn contacts_are_told_anew_some_words_at_a_time_however_many_a_player_has() {
+    let mut nodes = Nodes::new(2);
+    let stranger = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        PlayerId([7, high, low, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7])
+    };
+    let all: Vec<PlayerId> = (0..CONTACTS).map(stranger).collect();
+    for n in 1..=20 {
+        let player = nodes.player(n, 0);
+        for (part, allow) in all.chunks(60).enumerate() {
+            let (first, last) = (part == 0, part == 16);
+            nodes
+                .ask(player, Request::Contacts(ContactsRequest::Part { first, last, allow: allow.to_vec() }));
+        }
+    }
+    let world = &mut nodes.worlds[0];
+    world.registry = None;
+    // Each of the twenty needs 17 words. Of a turn's 64 the last player may need 16 more.
+    let bounded = |turns: &[usize]| turns.iter().all(|words| *words <= 80);
+    let second = Duration::from_secs(1);
+    world.server.handle_registry_note(world.now, RegistryNote::Resumed);
+    let turns = words_in_turns(world, second, || Err(RegistryDown));
+    assert_eq!(turns.iter().sum::<usize>(), 20 * 17);
+    assert!(bounded(&turns), "{turns:?}");
+    // The registry took nothing of it: all is told once more, at the same pace.
+    let turns = words_in_turns(world, 2 * second, || Ok(RegistryReply::Done));
+    assert_eq!(turns.iter().sum::<usize>(), 20 * 17);
+    assert!(bounded(&turns), "{turns:?}");
+    assert_eq!(words_in_turns(world, 3 * second, || Ok(RegistryReply::Done)).iter().sum::<usize>(), 0);
 }
