@@ -2,7 +2,7 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `seats`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
+//! directions; `room`, `seats`, `seat_notes`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
 //! other), `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
 
 mod calls;
@@ -16,6 +16,7 @@ mod members;
 mod quick;
 mod rendezvous;
 mod room;
+mod seat_notes;
 mod seats;
 mod to_player;
 mod to_server;
@@ -50,6 +51,7 @@ pub use room::{
     KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
     checked_password,
 };
+pub use seat_notes::{MAX_SEAT_NOTES, SeatNote};
 pub use seats::{
     AwaySeat, BANS_PER_PAGE, MAX_INSIDE, MAX_KEEP_SEAT, MAX_OUT, Rejoin, RoomBan, SeatKept, SeatTerms,
 };
