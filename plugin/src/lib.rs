@@ -192,7 +192,9 @@ pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
 pub use traversal_core::id::{CallId, JoinId, PlayerId, PlayerIdError, RoomId};
-pub use traversal_core::invite::{DISCORD_SECRET, Invite, InviteError, STEAM_CONNECT};
+pub use traversal_core::invite::{
+    ContactText, ContactTextError, DISCORD_SECRET, Invite, InviteError, STEAM_CONNECT,
+};
 pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
