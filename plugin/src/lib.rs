@@ -205,9 +205,9 @@ pub use traversal_core::wire::message::{
     TextRule, Topology,
 };
 pub use traversal_core::wire::message::{
-    Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES,
-    MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, RoomCursor, RoomFilter, RoomQuery, RoomSort,
-    TeamWish,
+    Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, LISTED_PREFIX, MAX_MEMBER_BYTES,
+    MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, RoomCursor,
+    RoomFilter, RoomQuery, RoomSort, TeamWish,
 };
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, Countdown, Detect, DisconnectReason, FactError, IntoSocketError,

@@ -20,7 +20,7 @@ use crate::session::{Goal, Session};
 const KNOWN: Duration = Duration::from_secs(4);
 
 /// These events are printed with --json.
-pub(crate) const EVENTS: &str = "Conditions of --filter on the metadata of rooms:
+pub(crate) const EVENTS: &str = "Conditions of --filter on the metadata of rooms, and on their properties that begin with list.:
   map=desert      the value is this text        map!=desert     it is not, or there is none
   level<5         it is a number less than 5    level>5         it is one greater than 5
   map=desert|ice  it is one of these texts      map             there is a value
@@ -60,6 +60,10 @@ pub(crate) struct RoomsArgs {
     /// Only rooms of servers in this region
     #[arg(long, value_name = "NAME", default_value = "")]
     region: String,
+    /// Show the value of this key, of the metadata or of a room's property that begins with list.; may be given several times
+    /// (default: the first ones of the metadata)
+    #[arg(long, value_name = "KEY")]
+    show: Vec<String>,
     /// Order of the rooms
     #[arg(long, value_enum, default_value_t = SortArg::Name)]
     sort: SortArg,
@@ -148,6 +152,7 @@ impl RoomsArgs {
     }
 
     /// Returns how much longer than any other goal this takes.
+            show: self.show.clone(),
     pub(crate) fn takes(&self) -> Duration {
         self.watch.unwrap_or_default()
     }

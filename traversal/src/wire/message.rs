@@ -31,8 +31,9 @@ pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use invite::{InviteFault, InviteTerms, InviteToken, MAX_INVITE_MINUTES, MAX_OPEN_INVITES};
 pub use listing::{
-    FilterTest, MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_FILTERS, MAX_LISTED, MAX_LISTED_METADATA,
-    MAX_WATCHED, MIN_WATCH_PAUSE_MS, QueryError, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomsNews,
+    FilterTest, LISTED_PREFIX, MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_FILTERS, MAX_LISTED,
+    MAX_LISTED_METADATA, MAX_NAMED_METADATA, MAX_SHOWN_KEYS, MAX_WATCHED, MIN_WATCH_PAUSE_MS, QueryError,
+    RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomsNews,
 };
 pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};
 pub use members::{
