@@ -188,6 +188,8 @@ pub use room_state::RoomState;
 pub use state::{
     CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, RoomSeats, TraversalStats,
 };
+#[cfg(feature = "tls")]
+pub use stream::is_served_by_tls;
 pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
