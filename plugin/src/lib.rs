@@ -150,8 +150,8 @@ pub use handoff::{PendingSocket, PunchedSocket};
 pub use interfaces::Interfaces;
 #[cfg(feature = "lan")]
 pub use lan::{
-    FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served, ServedHere,
-    WatchLan,
+    Forwarded, FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served,
+    ServedHere, WatchLan,
 };
 pub use link::TraversalLink;
 pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, RevokeInvites};

@@ -73,6 +73,10 @@ pub(crate) struct RoomsArgs {
     /// Rooms at the most: up to 500, with --watch up to 100
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u16,
+    /// Look in the local network, too, for six seconds or as long as --watch says: no --lobby is needed. What is found is printed
+    /// with the lobby's rooms, those of the local network first (event "found_rooms"); conditions count for the lobby's alone
+    #[arg(long)]
+    pub(crate) lan: bool,
     /// Go on for so long, and tell each change
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     watch: Option<Duration>,
@@ -148,11 +152,11 @@ impl RoomsArgs {
             descending: self.descending,
             after: None,
             limit: self.limit,
+            show: self.show.clone(),
         }
     }
 
     /// Returns how much longer than any other goal this takes.
-            show: self.show.clone(),
     pub(crate) fn takes(&self) -> Duration {
         self.watch.unwrap_or_default()
     }
@@ -198,7 +202,9 @@ pub(crate) fn rooms(
         if known || online.elapsed() >= KNOWN {
             progress.asked = Some(Instant::now());
             match args.watch {
+                // One list of both is made of what is listed.
                 None => _ = ask.write(ListRooms(args.query())),
+                Some(_) if args.lan => _ = ask.write(ListRooms(args.query())),
                 Some(_) => _ = watch.write(WatchRooms { query: args.query(), pause: args.pause }),
             }
         }
@@ -206,7 +212,7 @@ pub(crate) fn rooms(
     for RoomsListed { rooms, next } in read.listed.read() {
         let rooms: Vec<Value> = rooms.iter().map(fields).collect();
         output.event("listed", json!({"rooms": rooms, "more": next.is_some()}));
-        session.over = true;
+        session.over |= !args.lan;
     }
     for RoomListChanged { changed, gone } in read.changed.read() {
         for code in gone {
