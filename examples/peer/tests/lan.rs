@@ -149,6 +149,28 @@ fn where_no_question_to_all_passes_mdns_finds_the_room() {
 }
 
 #[test]
+fn two_machines_and_a_cable_without_anybody_who_gives_addresses_play() {
+    let Some(net) = network("cable", &["left", "right", "switch"]) else { return };
+    net.ip("switch", "link add lan type bridge").unwrap();
+    net.ip("switch", "link set lan up").unwrap();
+    for (name, own) in [("left", "169.254.7.2/16"), ("right", "169.254.99.3/16")] {
+        let outer = format!("to-{name}");
+        net.cable("switch", &outer, name, "eth0").unwrap();
+        net.ip("switch", &format!("link set {outer} master lan")).unwrap();
+        net.ip(name, &format!("addr add {own} dev eth0 scope link")).unwrap();
+    }
+    let mut host = peer(&net, "left", "host", &["--lan", "--room", "r1", "--for", "8"]);
+    host.event("room", 10.0);
+    let mut guest = peer(&net, "right", "join", &["--lan", "--room", "r1", "--for", "3"]);
+    guest.success(30.0);
+    host.success(30.0);
+    for (program, with) in [(&guest, "left"), (&host, "right")] {
+        assert_played(program, with);
+    }
+    assert_eq!(origins(&guest, "r1"), ["lan"]);
+}
+
+#[test]
 fn a_room_whose_host_is_killed_leaves_the_list_and_those_who_left_go_at_once() {
     let Some(net) = ship("gone") else { return };
     let mut killed = peer(&net, "left", "host", &["--lan", "--room", "killed", "--deadline", "60"]);
