@@ -8,6 +8,8 @@ mod sources;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use traversal_core::wire::message::MAX_CONTACTS;
+
 use crate::budget::RelayBudgets;
 use crate::census::Places;
 use crate::limits::Rate;
@@ -51,6 +53,12 @@ pub struct ServerConfig {
     pub max_rooms_per_address: usize,
     /// So many players of one IPv4 address or IPv6 /64 may wait for a quick match (default 64).
     pub max_queued_per_address: usize,
+    /// A player may have so many contacts (default 1,000, which is also the most that there can be).
+    pub max_contacts: usize,
+    /// It rings at a player at this rate, for all of its contacts together (default 30 a minute, 10 at once).
+    pub ring_rate: Rate,
+    /// It rings at a player at this rate, for all strangers together, where it lets them ring (default 6 a minute, 3 at once).
+    pub stranger_ring_rate: Rate,
     /// A host may take so long to answer a wish to join (default 20 s).
     pub join_answer_timeout: Duration,
     /// The members of a full room have so long to give a sign of life (default 1.5 s).
@@ -130,6 +138,9 @@ impl Default for ServerConfig {
             max_rooms: 10_000,
             max_rooms_per_address: 64,
             max_queued_per_address: 64,
+            max_contacts: MAX_CONTACTS,
+            ring_rate: ring_rate(30, RINGS_AT_ONCE),
+            stranger_ring_rate: ring_rate(6, STRANGERS_AT_ONCE),
             join_answer_timeout: Duration::from_secs(20),
             liveness_wait: Duration::from_millis(1500),
             liveness_fresh: Duration::from_secs(1),
@@ -159,6 +170,16 @@ impl Default for ServerConfig {
             effect_rate: Rate::new(100.0, 1000.0),
         }
     }
+}
+
+/// Contacts may ring so often at once.
+const RINGS_AT_ONCE: f64 = 10.0;
+/// Strangers may ring so often at once.
+const STRANGERS_AT_ONCE: f64 = 3.0;
+
+/// Allows so many rings a minute, and so many at once.
+fn ring_rate(per_minute: u32, at_once: f64) -> Rate {
+    Rate::new(f64::from(per_minute) / 60.0, at_once)
 }
 
 /// Allows so many kB a second, and twice as much at once.

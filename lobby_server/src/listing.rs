@@ -44,7 +44,7 @@ pub(crate) fn page(catalogue: &Catalogue, query: &RoomQuery, viewer: &Viewer) ->
         page.looks += 1;
         let Some(entry) = catalogue.entry(&place.name) else { continue };
         if wanted.has(viewer, entry) {
-            let room = viewer.sees(entry);
+            let room = viewer.sees(entry, &query.show);
             used += view::row_bytes(&room);
             if used > PAGE_BUDGET && !page.rooms.is_empty() {
                 page.next = last.and_then(|last| catalogue.cursor(last));

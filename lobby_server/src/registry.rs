@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::nat::NatProfile;
+use traversal_core::text::Metadata;
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
 pub use memory::MemoryRegistry;
@@ -105,6 +106,17 @@ pub struct Shown {
     /// This decides how players are expected to reach the host. None: they are told nothing, as the room does not let
     /// everybody in, or nothing is known.
     pub host: Option<HostReach>,
+    /// These properties of the room are for everybody
+    /// ([`LISTED_PREFIX`](traversal_core::wire::message::LISTED_PREFIX)), with their whole keys.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub properties: Metadata,
+}
+
+impl Shown {
+    /// Returns what the room says of itself under this key.
+    pub fn value(&self, key: &str) -> Option<&String> {
+        self.summary.metadata.get(key).or_else(|| self.properties.get(key))
+    }
 }
 
 /// This is what is known of how a room's host can be reached. It is told to no player.

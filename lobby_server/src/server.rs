@@ -219,6 +219,9 @@ impl Server {
             sessions: self.roster.player_count(),
             rooms: self.rooms.open_count(),
             queued: self.rooms.queued_count(),
+            watchers: self.rooms.watcher_count(),
+            contact_lists: self.people.list_count(),
+            contacts: self.people.contact_count(),
             matches,
             relays,
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use traversal_core::id::PlayerId;
 use traversal_core::text::Metadata;
 use traversal_core::wire::message::{
-    Changes, CountdownEnd, CountdownRule, MemberChanges, MemberState, PlayerInfo, PropertiesOf, RequestError,
-    RoomNews, ServerCountdown, TeamWish, key_hash,
+    Changes, CountdownEnd, CountdownRule, LISTED_PREFIX, MemberChanges, MemberState, PlayerInfo,
+    PropertiesOf, RequestError, RoomNews, ServerCountdown, TeamWish, key_hash,
 };
 
 use crate::limits::Bucket;
@@ -181,6 +181,13 @@ impl Shared {
         self.replace(by, changed);
         // Whoever writes them knows them.
         Ok(())
+    }
+
+    /// Returns the room's properties that are for everybody.
+    pub(crate) fn listed(&self) -> Metadata {
+        let listed = self.properties.range(String::from(LISTED_PREFIX)..);
+        let listed = listed.take_while(|(key, _)| key.starts_with(LISTED_PREFIX));
+        listed.map(|(key, property)| (key.clone(), property.value.clone())).collect()
     }
 
     fn properties(&self) -> Metadata {

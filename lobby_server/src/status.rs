@@ -63,6 +63,7 @@ impl Limit {
             of("rooms", Some(gauges.rooms), config.max_rooms),
             of("rooms_per_address", None, config.max_rooms_per_address),
             of("queued_per_address", None, config.max_queued_per_address),
+            of("contacts_per_player", None, config.max_contacts),
             // A whole number of bytes, which is what the settings say.
             of("relay_bytes_per_second", None, config.relay_total_rate.per_second as usize),
         ];

@@ -214,6 +214,17 @@ pub(crate) fn addresses(allowed: &Interfaces, v6: bool) -> Vec<IpAddr> {
 /// Returns the IPv4 networks in which other players may sit, by the interfaces that are up; unless they are named, not
 /// those of VPNs, and not those inside this machine.
 pub(crate) fn networks(allowed: &Interfaces) -> Vec<OwnNetwork> {
+    of_scopes(allowed, &[Scope::Private, Scope::Shared])
+}
+
+/// Returns these, and those in which machines gave themselves addresses because nobody gives any (RFC 3927): two laptops and a
+/// cable.
+#[cfg(feature = "lan")]
+pub(crate) fn networks_of_any_kind(allowed: &Interfaces) -> Vec<OwnNetwork> {
+    of_scopes(allowed, &[Scope::Private, Scope::Shared, Scope::LinkLocal])
+}
+
+fn of_scopes(allowed: &Interfaces, scopes: &[Scope]) -> Vec<OwnNetwork> {
     let up = netdev::get_interfaces()
         .into_iter()
         .filter(|interface| interface.is_up() && !interface.is_point_to_point());
@@ -223,7 +234,7 @@ pub(crate) fn networks(allowed: &Interfaces) -> Vec<OwnNetwork> {
     });
     outside
         .flat_map(|interface| interface.ipv4.into_iter().map(move |net| (net, interface.index)))
-        .filter(|(net, _)| matches!(scope(net.addr().into()), Scope::Private | Scope::Shared))
+        .filter(|(net, _)| scopes.contains(&scope(net.addr().into())))
         .map(|(net, index)| OwnNetwork { net, index })
         .collect()
 }

@@ -21,6 +21,7 @@ use bevy_ecs::schedule::SystemCondition;
 use bevy_ecs::schedule::common_conditions::{on_message, resource_changed};
 use traversal_core::invite::Invite;
 use traversal_core::wire::message::RoomOptions;
+use traversal_core::{NoPortMapping, PortMapping};
 
 use crate::messages::outcomes::{RequestFailed, RoomLeft, RoomsListed};
 use crate::state::{CurrentRoom, Members};
@@ -61,11 +62,21 @@ pub struct HostHere {
     pub public_name: Option<String>,
     /// Those in the same network are told of the room.
     pub announce: bool,
+    /// The machine's router is asked to forward the server's UDP port, by the protocols of
+    /// [`TraversalConfig::port_mapping`](crate::TraversalConfig::port_mapping) (feature `port_mapping`):
+    /// [`Served::router`] says what came of it. It is given back when the room is over.
+    pub ask_router: bool,
 }
 
 impl From<RoomOptions> for HostHere {
     fn from(room: RoomOptions) -> Self {
-        Self { room, bind: SocketAddr::from(([0, 0, 0, 0], 0)), public_name: None, announce: true }
+        Self {
+            room,
+            bind: SocketAddr::from(([0, 0, 0, 0], 0)),
+            public_name: None,
+            announce: true,
+            ask_router: false,
+        }
     }
 }
 
@@ -119,14 +130,34 @@ pub struct FoundRoom {
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundRooms(pub Vec<FoundRoom>);
 
+/// This says whether the router forwards the port of a server that runs in this game.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forwarded {
+    /// It was not asked: see [`HostHere::ask_router`].
+    #[default]
+    NotAsked,
+    /// It has not answered yet.
+    Asking,
+    /// It forwards this port of its own. That is proven by the first who comes in by it: nobody on the internet tries it
+    /// before.
+    Port(PortMapping),
+    /// It forwards the port, but the address that it has itself is none of the internet: another NAT stands before it, as with
+    /// many providers, and nobody comes in.
+    BehindAnother(PortMapping),
+    /// It does not; the text of this is fit for a player.
+    No(NoPortMapping),
+}
+
 /// This is how others reach the server that runs in this game.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// It is served at these addresses of this machine.
     pub addresses: Vec<SocketAddr>,
-    /// These invites lead to its one room: the first by [`HostHere::public_name`] if there is one, then by each of the
-    /// machine's addresses.
+    /// These invites lead to its one room: the first by [`HostHere::public_name`] if there is one, then by the address that the
+    /// router forwards, if it does, then by each of the machine's addresses.
     pub invites: Vec<Invite>,
+    /// This is what the router says.
+    pub router: Forwarded,
     /// So does this one, if the router forwards the server's port. It is known where this player was logged in at a lobby
     /// server on the internet before.
     pub if_forwarded: Option<Invite>,

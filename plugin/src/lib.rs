@@ -150,8 +150,8 @@ pub use handoff::{PendingSocket, PunchedSocket};
 pub use interfaces::Interfaces;
 #[cfg(feature = "lan")]
 pub use lan::{
-    FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served, ServedHere,
-    WatchLan,
+    Forwarded, FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served,
+    ServedHere, WatchLan,
 };
 pub use link::TraversalLink;
 pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, RevokeInvites};
@@ -188,11 +188,15 @@ pub use room_state::RoomState;
 pub use state::{
     CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, RoomSeats, TraversalStats,
 };
+#[cfg(feature = "tls")]
+pub use stream::is_served_by_tls;
 pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
 pub use traversal_core::id::{CallId, JoinId, PlayerId, PlayerIdError, RoomId};
-pub use traversal_core::invite::{DISCORD_SECRET, Invite, InviteError, STEAM_CONNECT};
+pub use traversal_core::invite::{
+    ContactText, ContactTextError, DISCORD_SECRET, Invite, InviteError, STEAM_CONNECT,
+};
 pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
@@ -203,9 +207,9 @@ pub use traversal_core::wire::message::{
     TextRule, Topology,
 };
 pub use traversal_core::wire::message::{
-    Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, MAX_MEMBER_BYTES, MAX_MEMBER_PROPERTIES,
-    MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, RoomCursor, RoomFilter, RoomQuery, RoomSort,
-    TeamWish,
+    Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, LISTED_PREFIX, MAX_MEMBER_BYTES,
+    MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, RoomCursor,
+    RoomFilter, RoomQuery, RoomSort, TeamWish,
 };
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, Countdown, Detect, DisconnectReason, FactError, IntoSocketError,

@@ -15,6 +15,7 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{ResMut, SystemParam};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use traversal_core::id::{CallId, PlayerId};
+use traversal_core::invite::{ContactText, ContactTextError};
 use traversal_core::text;
 use traversal_core::wire::message::{CallAnswer, CallEnd, MAX_CONTACTS, PlayerInfo, Presence, Status};
 use traversal_core::{Command, Event, RequestFailure, RequestKind};
@@ -129,6 +130,21 @@ impl Contacts {
     /// [`RequestFailed`](crate::RequestFailed), and the server keeps the list that it has.
     pub fn allow(&mut self, player: PlayerId, name: impl Into<String>) {
         self.allowed.insert(player, text::NAME.clean(&name.into()));
+    }
+
+    /// Allows the player whom a text names that was pasted, with the name in it; one who is allowed already keeps the name that
+    /// it goes by here. The other player makes the text with [`ContactText::new`] and its own id
+    /// ([`LobbyLink::player`](crate::LobbyLink::player)), and has to allow this player, too.
+    ///
+    /// # Errors
+    /// The text names no player: [`ContactTextError`], whose text is fit for a player.
+    pub fn allow_text(&mut self, text: &str) -> Result<PlayerId, ContactTextError> {
+        let contact: ContactText = text.parse()?;
+        let name = self.allowed.entry(contact.player()).or_default();
+        if name.is_empty() {
+            name.push_str(contact.name());
+        }
+        Ok(contact.player())
     }
 
     /// Allows a player no longer, for whom this one is off line from now on. Returns whether it was allowed.

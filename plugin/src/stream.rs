@@ -2,6 +2,8 @@
 //! connection of TCP, with TLS around it where the network lets nothing else out; `race` tries the two.
 
 #[cfg(feature = "tls")]
+mod probe;
+#[cfg(feature = "tls")]
 mod provider;
 mod race;
 #[cfg(test)]
@@ -17,6 +19,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use traversal_core::wire::stream::{STREAM_BACKLOG, StreamReader, StreamWriter};
 
 use crate::state::{Counters, count};
+#[cfg(feature = "tls")]
+pub use probe::is_served_by_tls;
 pub(crate) use race::{Race, Way};
 use tls::Tls;
 

@@ -3,6 +3,8 @@
 //! `bevy-traversal:HOST[:PORT][/CODE[.TOKEN]]#KEY`: the key is 32 bytes and the token 24, both in base64url without padding
 //! (RFC 4648 section 5). A link has the part behind the scheme as its fragment, which browsers show to no server.
 
+mod contact;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -15,6 +17,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 use crate::address::{canonical, is_sendable};
 use crate::text;
 use crate::wire::message::InviteToken;
+pub use contact::{ContactText, ContactTextError};
 
 /// A lobby server whose address names no port has this UDP port: STUN's (RFC 8489 section 18.6), since the server
 /// answers STUN on it too.
@@ -65,6 +68,9 @@ pub enum InviteError {
          elsewhere"
     )]
     OtherKey,
+    /// It names a player.
+    #[error("this names a player, not a room: add it to the contacts")]
+    IsPlayer,
     /// This player is in no room that it could invite to, or not logged in.
     #[error("there is no room to invite to, or no lobby server knows of it")]
     NoRoom,
@@ -213,6 +219,9 @@ impl FromStr for Invite {
         let text = text.trim();
         if text.len() > MAX_INVITE {
             return Err(InviteError::TooLong { bytes: text.len(), most: MAX_INVITE });
+        }
+        if ContactText::read(text).is_ok_and(|_| text.contains("player/")) {
+            return Err(InviteError::IsPlayer);
         }
         // Chat programs put links into angle brackets.
         let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);

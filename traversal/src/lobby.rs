@@ -7,6 +7,7 @@ mod listing;
 mod members;
 mod queue;
 mod room;
+mod seat_notes;
 mod seats;
 mod watch;
 
@@ -19,6 +20,7 @@ use self::listing::Listed;
 use self::members::is_in_order;
 use self::queue::Queued;
 pub(crate) use self::room::Room;
+use self::seat_notes::SeatNotes;
 use self::watch::Watch;
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
@@ -60,6 +62,10 @@ pub(crate) struct Lobby {
     /// The server keeps a seat for this player, which it has not taken.
     seat_kept: bool,
     bans: Vec<RoomBan>,
+    /// These are of the room that this player hosts.
+    seat_notes: Option<SeatNotes>,
+    /// These were members when the server was lost.
+    seats_to_show: Vec<PlayerId>,
 }
 
 #[derive(Debug)]
@@ -235,6 +241,10 @@ impl Lobby {
             if let Some(queued) = &mut self.queue {
                 queued.asked_again(cx.now + patience);
             }
+        }
+        if self.seats_to_show.is_empty() {
+            // The new server's first list of members may come before its word that this player is in.
+            self.seats_to_show = self.member_ids();
         }
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);

@@ -376,6 +376,14 @@ pub(crate) fn read_metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Metada
     Ok(clean.filter(|(key, _)| !key.is_empty()).collect())
 }
 
+/// Reads what a listing shows of a room: metadata, and properties, which may be longer. Keys of which nothing is left are left
+/// out.
+pub(crate) fn read_listed<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
+    let said = Metadata::deserialize(from)?;
+    let clean = said.iter().map(|(key, value)| (METADATA_KEY.clean(key), PROPERTY_VALUE.clean(value)));
+    Ok(clean.filter(|(key, _)| !key.is_empty()).collect())
+}
+
 /// Reads a member's properties in a message. Keys of which nothing is left are left out.
 pub(crate) fn read_properties<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
     let said = Metadata::deserialize(from)?;

@@ -163,7 +163,8 @@ impl Sub {
             Self::Doctor(_) => true,
             Self::Host { serving, .. } => serving.is_wanted(),
             Self::Join { invite, lan, .. } => invite.is_some() || *lan,
-            Self::Nat { .. } | Self::Rooms { .. } | Self::Quick { .. } | Self::People(_) => false,
+            Self::Rooms { rooms, .. } => rooms.lan,
+            Self::Nat { .. } | Self::Quick { .. } | Self::People(_) => false,
         }
     }
 }

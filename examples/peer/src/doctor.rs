@@ -26,6 +26,9 @@ pub(crate) struct Doctor {
     /// JSON lines instead of text: an event "check" for each check, then "diagnosis"
     #[arg(long)]
     pub(crate) json: bool,
+    /// Port at which the lobby server has TLS, for networks that let nothing else out
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    pub(crate) tls_port: u16,
     /// Name of the game; some lobby servers take only those that they know
     #[arg(long, default_value = "peer")]
     pub(crate) game: String,
@@ -47,6 +50,7 @@ impl Doctor {
             lobby: self.lobby.clone(),
             server_keys: self.server_key.clone(),
             game: self.game.clone(),
+            tls_port: self.tls_port,
             name: name.into(),
             // It leaves nothing behind, and is nobody whom others could know.
             identity: IdentitySource::Ephemeral,
@@ -181,7 +185,7 @@ pub(crate) fn run(doctor: &Doctor, stop: Arc<AtomicBool>) -> ExitCode {
         report.add(Check::new("lobby", Status::Skipped, text, Value::Null));
     } else {
         for server in &doctor.lobby {
-            lobby::look(server, &limit).into_iter().for_each(|check| report.add(check));
+            lobby::look(server, doctor.tls_port, &limit).into_iter().for_each(|check| report.add(check));
         }
         network::look(doctor, &limit, &mut |check| report.add(check));
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
 use bevy_traversal::{
-    FoundRoom, FoundRooms, HostHere, JoinInvite, ListRooms, LobbyLink, RoomOptions, RoomOrigin, ServedHere,
-    WatchLan,
+    Forwarded, FoundRoom, FoundRooms, HostHere, JoinInvite, ListRooms, LobbyLink, PortMapping, RoomOptions,
+    RoomOrigin, ServedHere, WatchLan,
 };
 use clap::Args;
 use headless::Output;
@@ -30,6 +30,10 @@ pub(crate) struct Serving {
     /// invite with the public address (event "serving"). No --lobby is needed
     #[arg(long, value_name = "PORT")]
     pub(crate) serve: Option<u16>,
+    /// Ask the router to forward the port of --serve (UPnP, NAT-PMP, PCP): the event "serving" comes again with router: state
+    /// (asking, forwarded, behind-another-nat, no), address and text, and an invite with that address
+    #[arg(long, requires = "serve")]
+    pub(crate) ask_router: bool,
     /// Name or address by which others on the internet reach this machine, for invites
     #[arg(long, value_name = "HOST[:PORT]", requires = "serve")]
     pub(crate) public_name: Option<String>,
@@ -47,7 +51,26 @@ impl Serving {
             bind: SocketAddr::from(([0, 0, 0, 0], self.serve.unwrap_or_default())),
             public_name: self.public_name.clone(),
             announce: self.lan,
+            ask_router: self.ask_router,
         })
+    }
+}
+
+fn router(router: &Forwarded) -> Value {
+    let of = |state: &str, mapping: &PortMapping, text: &str| {
+        let address = mapping.external_ip.map(|ip| SocketAddr::new(ip, mapping.external_port).to_string());
+        json!({"state": state, "address": address, "protocol": mapping.protocol.name(), "text": text})
+    };
+    match router {
+        Forwarded::NotAsked => Value::Null,
+        Forwarded::Asking => json!({"state": "asking"}),
+        Forwarded::Port(mapping) => of("forwarded", mapping, "the router forwards the port"),
+        Forwarded::BehindAnother(mapping) => of(
+            "behind-another-nat",
+            mapping,
+            "the router forwards the port, but has no address of the internet itself: nobody comes in by it",
+        ),
+        Forwarded::No(why) => json!({"state": "no", "text": why.to_string()}),
     }
 }
 
@@ -88,13 +111,33 @@ pub(crate) fn lan(
             let if_forwarded = served.if_forwarded.as_ref().map(ToString::to_string);
             output.event(
                 "serving",
-                json!({"addresses": addresses, "invites": invites, "if_forwarded": if_forwarded}),
+                json!({
+                    "addresses": addresses,
+                    "invites": invites,
+                    "if_forwarded": if_forwarded,
+                    "router": router(&served.router),
+                }),
             );
         }
     }
+    let now = Instant::now();
+    if let Goal::Rooms(args) = &session.goal
+        && args.lan
+    {
+        let stay = args.takes().max(LOOK);
+        let since = *began.get_or_insert_with(|| {
+            watch.write(WatchLan(true));
+            now
+        });
+        // The lobby's rooms are asked for beside it, and come into the one list.
+        if found.is_changed() {
+            output.event("found_rooms", json!({"rooms": found.0.iter().map(row).collect::<Vec<_>>()}));
+        }
+        session.over |= now >= since + stay;
+        return;
+    }
     let Goal::Found { room, wait } = &session.goal else { return };
     let (room, wait) = (room.clone(), *wait);
-    let now = Instant::now();
     let since = *began.get_or_insert_with(|| {
         watch.write(WatchLan(true));
         now

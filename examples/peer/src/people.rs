@@ -9,9 +9,9 @@ use bevy_app::{App, AppExit, ScheduleRunnerPlugin, TaskPoolPlugin, Update};
 use bevy_ecs::prelude::*;
 use bevy_time::TimePlugin;
 use bevy_traversal::{
-    AnswerCall, CallAccepted, CallAnswer, CallEnded, CallPlayer, CallRinging, Calling, Contacts, CurrentRoom,
-    HangUp, IncomingCall, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, PeerConnected, PlayerId,
-    Presence, PresenceChanged, RequestFailed, RoomJoined, RoomLeft, SetStatus, TraversalConfig,
+    AnswerCall, CallAccepted, CallAnswer, CallEnded, CallPlayer, CallRinging, Calling, ContactText, Contacts,
+    CurrentRoom, HangUp, IncomingCall, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, PeerConnected,
+    PlayerId, Presence, PresenceChanged, RequestFailed, RoomJoined, RoomLeft, SetStatus, TraversalConfig,
     TraversalPlugin,
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -26,7 +26,7 @@ use crate::args::Common;
 pub(crate) enum People {
     /// Say which contacts are on line, and how this player is shown to them
     ///
-    /// Those who are allowed hear of this player if they allow it, too. JSON events: logged_in {player}, presence {player, name,
+    /// Those who are allowed hear of this player if they allow it, too. JSON events: logged_in {player, contact}, presence {player, name,
     /// online, room, playing, away, text}, request_failed {request, text}. Succeeds if it was logged in.
     Contacts {
         #[command(flatten)]
@@ -36,12 +36,12 @@ pub(crate) enum People {
     },
     /// Call a player, and come into one room with it
     ///
-    /// JSON events: logged_in {player}, calling, ringing, accepted, call_ended {player, text}, room {name, code, role}, connected
+    /// JSON events: logged_in {player, contact}, calling, ringing, accepted, call_ended {player, text}, room {name, code, role}, connected
     /// {player, path}. Succeeds if the two are connected.
     Call {
-        /// Id of the player to call, as its logged_in event says
-        #[arg(long, value_name = "ID")]
-        player: PlayerId,
+        /// Player to call: its id, or the text that its logged_in event has as contact
+        #[arg(long, value_name = "ID|TEXT")]
+        player: ContactText,
         /// Hang up so long after the call began
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         hang_up: Option<Duration>,
@@ -82,10 +82,10 @@ pub(crate) enum AnswerArg {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Shown {
-    /// Id of a player who may know that this one is on line, and may call it; may be given several times. With --identity they
-    /// are kept beside it
-    #[arg(long, value_name = "ID")]
-    pub(crate) allow: Vec<PlayerId>,
+    /// Player who may know that this one is on line, and may call it: its id, or the text that its logged_in event has as
+    /// contact; may be given several times. With --identity they are kept beside it
+    #[arg(long, value_name = "ID|TEXT")]
+    pub(crate) allow: Vec<ContactText>,
     /// Id of a player who may not any more
     #[arg(long, value_name = "ID")]
     pub(crate) forget: Vec<PlayerId>,
@@ -127,6 +127,8 @@ impl People {
 struct Task {
     what: Goal,
     shown: Shown,
+    /// The player goes by this name.
+    name: String,
     /// It ends then, if not before.
     until: Instant,
     online: bool,
@@ -154,13 +156,14 @@ pub(crate) fn run(people: &People, config: TraversalConfig, stop: Arc<AtomicBool
     let what = match people {
         People::Contacts { .. } => Goal::Contacts,
         People::Call { player, hang_up, again, .. } => {
-            Goal::Call { player: *player, hang_up: *hang_up, again: *again }
+            Goal::Call { player: player.player(), hang_up: *hang_up, again: *again }
         }
         People::WaitCall { answer, reason, .. } => Goal::Wait { answer: *answer, reason: reason.clone() },
     };
     let task = Task {
         what,
         shown: people.shown().clone(),
+        name: people.common().name.clone(),
         until: Instant::now() + people.common().deadline,
         online: false,
         begun: false,
@@ -202,7 +205,7 @@ fn lobby(
 ) {
     if !std::mem::replace(&mut task.begun, true) {
         let Shown { allow, forget, status: text, away, hide_room, strangers_ring, .. } = task.shown.clone();
-        allow.into_iter().for_each(|player| contacts.allow(player, ""));
+        allow.into_iter().for_each(|contact| contacts.allow(contact.player(), contact.name()));
         status.write(SetStatus { away, text, hide_room, strangers_ring });
         // What is in the file has come by the time of the login.
         drop(forget);
@@ -210,8 +213,10 @@ fn lobby(
     for LobbyChanged(state) in changed.read() {
         if let LobbyState::Online { player, public, .. } = state {
             let local: Vec<String> = link.local.iter().map(ToString::to_string).collect();
+            let contact = ContactText::new(*player, &task.name).to_string();
             let (player, public) = (player.to_string(), public.to_string());
-            output.event("logged_in", json!({"player": player, "public": public, "local": local}));
+            let about = json!({"player": player, "contact": contact, "public": public, "local": local});
+            output.event("logged_in", about);
             if !std::mem::replace(&mut task.online, true) {
                 for player in task.shown.forget.clone() {
                     contacts.forget(player);

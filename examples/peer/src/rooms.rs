@@ -20,7 +20,7 @@ use crate::session::{Goal, Session};
 const KNOWN: Duration = Duration::from_secs(4);
 
 /// These events are printed with --json.
-pub(crate) const EVENTS: &str = "Conditions of --filter on the metadata of rooms:
+pub(crate) const EVENTS: &str = "Conditions of --filter on the metadata of rooms, and on their properties that begin with list.:
   map=desert      the value is this text        map!=desert     it is not, or there is none
   level<5         it is a number less than 5    level>5         it is one greater than 5
   map=desert|ice  it is one of these texts      map             there is a value
@@ -60,6 +60,10 @@ pub(crate) struct RoomsArgs {
     /// Only rooms of servers in this region
     #[arg(long, value_name = "NAME", default_value = "")]
     region: String,
+    /// Show the value of this key, of the metadata or of a room's property that begins with list.; may be given several times
+    /// (default: the first ones of the metadata)
+    #[arg(long, value_name = "KEY")]
+    show: Vec<String>,
     /// Order of the rooms
     #[arg(long, value_enum, default_value_t = SortArg::Name)]
     sort: SortArg,
@@ -69,6 +73,10 @@ pub(crate) struct RoomsArgs {
     /// Rooms at the most: up to 500, with --watch up to 100
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u16,
+    /// Look in the local network, too, for six seconds or as long as --watch says: no --lobby is needed. What is found is printed
+    /// with the lobby's rooms, those of the local network first (event "found_rooms"); conditions count for the lobby's alone
+    #[arg(long)]
+    pub(crate) lan: bool,
     /// Go on for so long, and tell each change
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     watch: Option<Duration>,
@@ -144,6 +152,7 @@ impl RoomsArgs {
             descending: self.descending,
             after: None,
             limit: self.limit,
+            show: self.show.clone(),
         }
     }
 
@@ -193,7 +202,9 @@ pub(crate) fn rooms(
         if known || online.elapsed() >= KNOWN {
             progress.asked = Some(Instant::now());
             match args.watch {
+                // One list of both is made of what is listed.
                 None => _ = ask.write(ListRooms(args.query())),
+                Some(_) if args.lan => _ = ask.write(ListRooms(args.query())),
                 Some(_) => _ = watch.write(WatchRooms { query: args.query(), pause: args.pause }),
             }
         }
@@ -201,7 +212,7 @@ pub(crate) fn rooms(
     for RoomsListed { rooms, next } in read.listed.read() {
         let rooms: Vec<Value> = rooms.iter().map(fields).collect();
         output.event("listed", json!({"rooms": rooms, "more": next.is_some()}));
-        session.over = true;
+        session.over |= !args.lan;
     }
     for RoomListChanged { changed, gone } in read.changed.read() {
         for code in gone {

@@ -40,7 +40,18 @@ fn with_a_lobby_server_all_is_looked_at_and_nothing_tells_who_it_is() {
     let mut program = doctor(&args);
     program.success(40.0);
     let found = checks(&program);
-    for name in ["version", "clock", "sockets", "interfaces", "mtu", "lobby tcp", "lobby", "nat", "hairpin"] {
+    for name in [
+        "version",
+        "clock",
+        "sockets",
+        "interfaces",
+        "mtu",
+        "lobby tcp",
+        "lobby tls",
+        "lobby",
+        "nat",
+        "hairpin",
+    ] {
         let status = status(&found, name);
         assert!(["ok", "note", "skipped"].contains(&status.as_str()), "{name}: {}", program.log());
     }
@@ -117,4 +128,42 @@ fn a_name_that_leads_nowhere_is_told_and_the_deadline_holds() {
     let end = program.exit(20.0);
     assert!(!end.success() && began.elapsed() < Duration::from_secs(8), "{end} {:?}", began.elapsed());
     assert_eq!(status(&checks(&program), "lobby name"), "bad", "{}", program.log());
+}
+
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] // of which the server's ciphers are here
+fn tls_of_the_lobby_server_is_told_apart_from_another_programs_and_from_none() {
+    let (certificate, key) = test_support::certificates::ONE.write(&test_support::scratch("doctor-tls"));
+    let lobby = Lobby::start_with(&[
+        ("LOBBY_TLS_CERT", certificate.to_str().unwrap()),
+        ("LOBBY_TLS_KEY", key.to_str().unwrap()),
+        ("LOBBY_TLS_PORT", "0"),
+    ]);
+    let log = lobby.program.log();
+    let port = log.split_once(", tls ").unwrap().1.split(',').next().unwrap().trim();
+    let port = port.rsplit_once(':').unwrap().1.to_owned();
+    let look = |port: &str| {
+        let mut program = doctor(&["--json", "--lobby", &lobby.address, "--tls-port", port]);
+        program.success(40.0);
+        checks(&program).remove("lobby tls").unwrap()
+    };
+    let found = look(&port);
+    assert_eq!((&found["status"], &found["facts"]["lobby"]), (&"ok".into(), &true.into()), "{found}");
+    assert!(found["text"].as_str().unwrap().contains("answers by TLS"), "{found}");
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let found = look(&closed.to_string());
+    assert_eq!((&found["status"], &found["facts"]["open"]), (&"note".into(), &false.into()), "{found}");
+    assert!(found["text"].as_str().unwrap().contains("--tls-cert"), "{found}");
+
+    // Something that speaks another language.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    std::thread::spawn(move || {
+        for mut stream in other.incoming().map_while(Result::ok) {
+            let _ = std::io::Write::write_all(&mut stream, b"220 mail.example.com ESMTP\r\n");
+        }
+    });
+    let found = look(&port);
+    assert_eq!((&found["status"], &found["facts"]["lobby"]), (&"note".into(), &false.into()), "{found}");
 }

@@ -149,6 +149,28 @@ fn where_no_question_to_all_passes_mdns_finds_the_room() {
 }
 
 #[test]
+fn two_machines_and_a_cable_without_anybody_who_gives_addresses_play() {
+    let Some(net) = network("cable", &["left", "right", "switch"]) else { return };
+    net.ip("switch", "link add lan type bridge").unwrap();
+    net.ip("switch", "link set lan up").unwrap();
+    for (name, own) in [("left", "169.254.7.2/16"), ("right", "169.254.99.3/16")] {
+        let outer = format!("to-{name}");
+        net.cable("switch", &outer, name, "eth0").unwrap();
+        net.ip("switch", &format!("link set {outer} master lan")).unwrap();
+        net.ip(name, &format!("addr add {own} dev eth0 scope link")).unwrap();
+    }
+    let mut host = peer(&net, "left", "host", &["--lan", "--room", "r1", "--for", "8"]);
+    host.event("room", 10.0);
+    let mut guest = peer(&net, "right", "join", &["--lan", "--room", "r1", "--for", "3"]);
+    guest.success(30.0);
+    host.success(30.0);
+    for (program, with) in [(&guest, "left"), (&host, "right")] {
+        assert_played(program, with);
+    }
+    assert_eq!(origins(&guest, "r1"), ["lan"]);
+}
+
+#[test]
 fn a_room_whose_host_is_killed_leaves_the_list_and_those_who_left_go_at_once() {
     let Some(net) = ship("gone") else { return };
     let mut killed = peer(&net, "left", "host", &["--lan", "--room", "killed", "--deadline", "60"]);
@@ -260,4 +282,134 @@ fn a_guest_behind_a_firewall_reaches_such_a_host_over_its_own_relay() {
     for (program, with) in [(&guest, "left"), (&host, "guest")] {
         assert_played(program, with);
     }
+}
+
+/// What goes beside the router's masquerade for miniupnpd: the chains that it fills.
+const CHAINS: &str = "table inet filter {
+  chain miniupnpd { }
+  chain prerouting_miniupnpd { }
+  chain postrouting_miniupnpd { }
+  chain forward { type filter hook forward priority filter; policy accept; jump miniupnpd; }
+  chain prerouting { type nat hook prerouting priority dstnat; policy accept; jump prerouting_miniupnpd; }
+  chain postrouting { type nat hook postrouting priority srcnat; policy accept; jump postrouting_miniupnpd; }
+}
+table ip home {
+  chain out { type nat hook postrouting priority 100; oifname \"to-guest\" masquerade }
+  chain pass {
+    type filter hook forward priority 0; policy accept;
+    iifname \"to-guest\" ct state established,related accept
+    iifname \"to-guest\" ct status dnat accept
+    iifname \"to-guest\" drop
+  }
+}
+";
+
+/// A host behind a router with miniupnpd, which forwards what it is asked for. Returns it with the running router.
+fn asked(tag: &str, public: &str) -> Option<(Net, Program)> {
+    const MINIUPNPD: &str = "/usr/sbin/miniupnpd";
+    if !std::path::Path::new(MINIUPNPD).exists() {
+        test_support::skipped("miniupnpd is not installed");
+        return None;
+    }
+    let net = network(tag, &["switch", "left", "guest"])?;
+    join(&net, &["left"]);
+    net.sysctl("switch", "net.ipv4.ip_forward=1").unwrap();
+    net.ip("switch", "addr add 192.168.77.1/24 dev lan").unwrap();
+    net.ip("left", "route add default via 192.168.77.1").unwrap();
+    net.cable("switch", "to-guest", "guest", "eth0").unwrap();
+    net.ip("switch", "addr add 198.18.2.1/24 dev to-guest").unwrap();
+    net.ip("guest", "addr add 198.18.2.2/24 dev eth0").unwrap();
+    net.nft("switch", CHAINS).unwrap();
+    let folder = scratch(tag);
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("miniupnpd.conf");
+    let config = format!(
+        "ext_ifname=to-guest\next_ip={public}\nlistening_ip=192.168.77.1/24\nhttp_port=0\nipv6_disable=yes\n\
+         enable_upnp=no\nenable_natpmp=yes\nsecure_mode=yes\nsystem_uptime=yes\nminissdpdsocket={}\n\
+         uuid=5a78ec87-3cec-4a89-9888-bad5d12f5c23\nallow 1024-65535 192.168.77.1/24 1024-65535\n\
+         deny 0-65535 0.0.0.0/0 0-65535\n",
+        folder.join("sock").display()
+    );
+    std::fs::write(&file, config).unwrap();
+    let mut router = net.inside("switch", MINIUPNPD);
+    router.args(["-d", "-f"]).arg(&file).arg("-P").arg(folder.join("pid"));
+    Some((net, Program::start("miniupnpd", &mut router)))
+}
+
+/// Starts a host who asks the router, and waits until that has answered.
+fn host_who_asks(net: &Net, seconds: &str) -> (Program, Value) {
+    let mut command = net.inside("left", env!("CARGO_BIN_EXE_peer"));
+    let serve = ["host", "--json", "--name", "left", "--serve", "34780", "--ask-router"];
+    command.args(serve).args(["--room", "den", "--players", "2", "--for", seconds, "--deadline", "40"]);
+    command.env("XDG_DATA_HOME", scratch("left"));
+    let mut host = Program::start("left", &mut command);
+    let serving = loop {
+        let serving = host.event("serving", 20.0);
+        if serving["router"]["state"] != "asking" {
+            break serving;
+        }
+    };
+    (host, serving)
+}
+
+#[test]
+fn a_host_whose_router_forwards_the_port_when_asked_is_reached_by_the_invite_that_it_gets() {
+    let Some((net, _router)) = asked("asked", "198.18.2.1") else { return };
+    let (mut host, serving) = host_who_asks(&net, "8");
+    let router = &serving["router"];
+    assert_eq!(
+        (&router["state"], &router["address"]),
+        (&"forwarded".into(), &"198.18.2.1:34780".into()),
+        "{serving}"
+    );
+    let invite = serving["invites"][0]["text"].as_str().unwrap();
+    assert!(invite.starts_with("bevy-traversal:198.18.2.1:34780/"), "{serving}");
+    let mut guest = peer(&net, "guest", "join", &["--invite", invite, "--for", "3"]);
+    guest.success(30.0);
+    host.success(30.0);
+    for (program, with) in [(&guest, "left"), (&host, "guest")] {
+        assert_played(program, with);
+    }
+    // It was given back: nobody comes in any more.
+    let key = invite.split_once('#').unwrap().1;
+    let late =
+        peer(&net, "guest", "join", &["--invite", &format!("198.18.2.1:34780#{key}"), "--deadline", "6"]);
+    let mut late = late;
+    assert!(!late.exit(20.0).success());
+}
+
+#[test]
+fn a_host_behind_a_second_nat_and_one_without_such_a_router_read_that_nobody_comes_in() {
+    // The router's own address is one of a carrier's NAT (RFC 6598).
+    if let Some((net, _router)) = asked("carrier", "100.64.7.7") {
+        let (host, serving) = host_who_asks(&net, "1");
+        let state = serving["router"]["state"].as_str().unwrap();
+        // Some versions of miniupnpd refuse to serve there by themselves.
+        assert!(["behind-another-nat", "no"].contains(&state), "{serving}");
+        let texts: Vec<&str> =
+            serving["invites"].as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap()).collect();
+        assert!(texts.iter().all(|text| text.starts_with("bevy-traversal:192.168.77.2:34780/")), "{serving}");
+        drop(host);
+    }
+    let Some(net) = forwarded("unasked") else { return };
+    let (_host, serving) = host_who_asks(&net, "1");
+    assert_eq!(serving["router"]["state"], "no", "{serving}");
+    let text = serving["router"]["text"].as_str().unwrap();
+    assert!(text.contains("does not answer UPnP, NAT-PMP or PCP"), "{serving}");
+}
+
+#[test]
+fn rooms_of_the_local_network_are_listed_without_entering_one() {
+    let Some(net) = ship("list") else { return };
+    let mut host = peer(&net, "left", "host", &["--lan", "--room", "r1", "--for", "30", "--password", "pw"]);
+    host.event("serving", 10.0);
+    let mut looking = peer(&net, "right", "rooms", &["--lan"]);
+    looking.success(30.0);
+    let list = looking.events("found_rooms").pop().unwrap();
+    let room = &list["rooms"][0];
+    assert_eq!(
+        (&room["name"], &room["origin"], &room["password"]),
+        (&"r1".into(), &"lan".into(), &true.into())
+    );
+    assert!(host.events("connected").is_empty(), "{}", host.log());
 }

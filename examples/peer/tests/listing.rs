@@ -54,6 +54,27 @@ fn a_list_has_the_rooms_that_pass_in_the_order_that_was_asked_for() {
         assert_eq!(names(&listed["rooms"]), expected, "{args:?}");
         peer.success(10.0);
     }
+    // What is too long for a datagram is looked at all the same, and shown by its key.
+    let long = format!("list.rules={}", "no snow ".repeat(60).trim_end());
+    let more = [
+        "--room-property",
+        long.as_str(),
+        "--room-property",
+        "list.mode=duel",
+        "--room-property",
+        "secret=1",
+    ];
+    let mut four = host(&lobby, "delta", &more);
+    while !four.events("room_property").iter().any(|told| told["key"] == "list.mode") {
+        four.event("room_property", 20.0);
+    }
+    let wanted =
+        ["--filter", "list.mode=duel", "--filter", "list.rules", "--show", "list.rules", "--show", "secret"];
+    let found = list(&lobby, &wanted);
+    assert_eq!(names(&found), ["delta"]);
+    assert_eq!(found[0]["metadata"]["list.rules"].as_str().map(str::len), Some(479), "{found}");
+    assert!(found[0]["metadata"].get("secret").is_none(), "members alone see it: {found}");
+    assert_eq!(names(&list(&lobby, &["--filter", "secret"])), Vec::<&str>::new());
     let mut wrong = lobby.peer("looker", "rooms", &["--filter", "level<five"]);
     wrong.failure(20.0, "less and greater need a number");
 }

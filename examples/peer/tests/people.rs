@@ -105,13 +105,14 @@ fn m35_two_who_allow_each_other_see_each_other_and_a_stranger_sees_nobody() {
                 "60",
             ],
         );
-        one.event("logged_in", 20.0);
+        let contact = one.event("logged_in", 20.0)["contact"].as_str().unwrap().to_owned();
+        assert!(contact.starts_with(&format!("bevy-traversal:player/{}.", a.id)), "{contact}");
         // It lists both, and neither lists it.
         let mut stranger =
             servers.peer(1, "C", "contacts", &["--identity", c.path(), "--allow", &b.id, "--for", "4"]);
         stranger.event("logged_in", 20.0);
         let mut two =
-            servers.peer(1, "B", "contacts", &["--identity", b.path(), "--allow", &a.id, "--for", "3"]);
+            servers.peer(1, "B", "contacts", &["--identity", b.path(), "--allow", &contact, "--for", "3"]);
         let seen = presence_of(&mut two, &a.id);
         assert_eq!(
             (&seen["online"], &seen["name"], &seen["text"]),
@@ -125,7 +126,9 @@ fn m35_two_who_allow_each_other_see_each_other_and_a_stranger_sees_nobody() {
         stranger.success(20.0);
         assert_eq!(stranger.events("presence").len(), 0, "{}", stranger.log());
         assert!(one.events("presence").iter().all(|presence| presence["player"] != c.id.as_str()));
-        // The list was kept beside the identity.
+        // The list was kept beside the identity, with the name in the text that was pasted.
+        let kept = std::fs::read_to_string(format!("{}.contacts", b.path())).unwrap();
+        assert!(kept.contains(&format!("{} A\n", a.id)), "{kept}");
         let mut again = servers.peer(0, "B", "contacts", &["--identity", b.path(), "--for", "2"]);
         assert_eq!(presence_of(&mut again, &a.id)["online"], true);
         assert_eq!(presence_of(&mut one, &b.id)["online"], true);

@@ -54,6 +54,32 @@ fn a_guest_is_killed_and_started_again_in_its_seat_while_the_room_stays_full() {
 }
 
 #[test]
+fn a_seat_outlives_a_server_that_is_killed_while_its_player_is_away() {
+    let (mut lobby, key) = (Lobby::start(), key());
+    let (mut host, mut other, mut lost) = full(&lobby, &key, &[]);
+    let joined = lost.events("logged_in")[0]["player"].clone();
+    lost.kill();
+    assert_eq!(other.event("player_away", 20.0)["player"], joined);
+    lobby.kill();
+    lobby.restart();
+    for program in [&mut host, &mut other] {
+        program.event("logged_in", 30.0);
+    }
+    let mut back = lobby.peer("C", "join", &["--for", "2", "--identity", &key, "--take-seat"]);
+    let kept = back.event("seat_kept", 20.0);
+    assert_eq!((&kept["room"], &kept["hosting"]), (&"r1".into(), &false.into()), "{kept}");
+    let home = other.event("player_back", 20.0);
+    assert_eq!((&home["player"], home["client_id"].is_u64()), (&joined, true), "{home}");
+    back.success(30.0);
+    assert_played(&back, "A");
+    assert!(
+        other.events("disconnected").is_empty() && other.events("room_left").is_empty(),
+        "{}",
+        other.log()
+    );
+}
+
+#[test]
 fn after_its_time_a_seat_is_gone() {
     let (lobby, key) = (Lobby::start(), key());
     let (mut host, mut other, mut lost) = full(&lobby, &key, &["--keep-seat", "4"]);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use tracing_subscriber::EnvFilter;
 use traversal_core::text;
-use traversal_core::wire::message::MAX_TOKEN;
+use traversal_core::wire::message::{MAX_CONTACTS, MAX_TOKEN};
 
 use super::settings::{ConfigError, Settings};
 use crate::cluster;
@@ -34,6 +34,10 @@ const SESSION_TIMEOUT: RangeInclusive<u64> = 10..=600;
 const KEEP_SEAT: RangeInclusive<u64> = 10..=600;
 /// A near player logs in within a second, and no network takes two minutes.
 const TCP_LOGIN_TIMEOUT: RangeInclusive<u64> = 1..=120;
+/// Players send no longer lists.
+const CONTACTS: RangeInclusive<u64> = 1..=MAX_CONTACTS as u64;
+/// Ten rings a second are no calls any more.
+const RINGS: RangeInclusive<u64> = 1..=600;
 /// No pool of a NAT is wider than the blocks that registries gave out: /8 of IPv4, /16 of IPv6.
 const MASK_V4: RangeInclusive<u64> = 8..=32;
 const MASK_V6: RangeInclusive<u64> = 16..=128;
@@ -68,6 +72,9 @@ fn numbers(settings: &Settings) -> Result<(), ConfigError> {
     number("max_rooms", settings.max_rooms as u64, MANY)?;
     number("max_rooms_per_address", settings.max_rooms_per_address as u64, MANY)?;
     number("max_queued_per_address", settings.max_queued_per_address as u64, MANY)?;
+    number("max_contacts", settings.max_contacts as u64, CONTACTS)?;
+    number("rings_per_minute", settings.rings_per_minute.into(), RINGS)?;
+    number("stranger_rings_per_minute", settings.stranger_rings_per_minute.into(), RINGS)?;
     number("same_nat_mask_v4", settings.same_nat_mask_v4.into(), MASK_V4)?;
     number("same_nat_mask_v6", settings.same_nat_mask_v6.into(), MASK_V6)?;
     number("drain_s", settings.drain_s, DRAIN)?;
@@ -302,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 44] = [
+        let cases: [(Change, &str); 46] = [
             (|s| s.tls_cert = Some("c".into()), "tls_key"),
             (|s| s.tls_key = Some("k".into()), "tls_cert"),
             (|s| (s.tls_cert, s.tls_key, s.no_tcp) = (Some("c".into()), Some("k".into()), true), "no_tcp"),
@@ -334,6 +341,8 @@ mod tests {
             (|s| s.max_rooms = 0, "max_rooms"),
             (|s| s.max_rooms_per_address = 0, "max_rooms_per_address"),
             (|s| s.max_queued_per_address = 0, "max_queued_per_address"),
+            (|s| s.max_contacts = 1001, "max_contacts is 1001: from 1 to 1000"),
+            (|s| s.stranger_rings_per_minute = 601, "stranger_rings_per_minute"),
             (|s| s.same_nat_mask_v4 = 33, "8 to 32"),
             (|s| s.same_nat_mask_v6 = 129, "16 to 128"),
             (|s| s.token = Some("x".repeat(600).into()), "512"),

@@ -14,7 +14,7 @@ use traversal_core::{Secret, TLS_PORT};
 
 use super::rules;
 use super::sources::{Environment, nearest, one_or_many, secret, secret_text};
-use super::{DEFAULT_PORT, ServerConfig, relay_rate};
+use super::{DEFAULT_PORT, RINGS_AT_ONCE, STRANGERS_AT_ONCE, ServerConfig, relay_rate, ring_rate};
 use crate::budget::{RelayBudget, RelayBudgets};
 use crate::link::{Place, PlacesError, Resolver};
 use crate::relay::RelayMode;
@@ -132,6 +132,12 @@ pub struct Settings {
     pub max_rooms_per_address: usize,
     /// See [`ServerConfig::max_queued_per_address`].
     pub max_queued_per_address: usize,
+    /// See [`ServerConfig::max_contacts`].
+    pub max_contacts: usize,
+    /// See [`ServerConfig::ring_rate`]: so many in a minute (default 30).
+    pub rings_per_minute: u32,
+    /// See [`ServerConfig::stranger_ring_rate`]: so many in a minute (default 6).
+    pub stranger_rings_per_minute: u32,
     /// See [`ServerConfig::same_nat_mask_v4`].
     pub same_nat_mask_v4: u8,
     /// See [`ServerConfig::same_nat_mask_v6`].
@@ -191,6 +197,9 @@ impl Default for Settings {
             max_rooms: core.max_rooms,
             max_rooms_per_address: core.max_rooms_per_address,
             max_queued_per_address: core.max_queued_per_address,
+            max_contacts: core.max_contacts,
+            rings_per_minute: 30,
+            stranger_rings_per_minute: 6,
             same_nat_mask_v4: core.same_nat_mask_v4,
             same_nat_mask_v6: core.same_nat_mask_v6,
             log: String::from("info"),
@@ -306,6 +315,9 @@ impl Settings {
             max_rooms: self.max_rooms,
             max_rooms_per_address: self.max_rooms_per_address,
             max_queued_per_address: self.max_queued_per_address,
+            max_contacts: self.max_contacts,
+            ring_rate: ring_rate(self.rings_per_minute, RINGS_AT_ONCE),
+            stranger_ring_rate: ring_rate(self.stranger_rings_per_minute, STRANGERS_AT_ONCE),
             same_nat_mask_v4: self.same_nat_mask_v4,
             same_nat_mask_v6: self.same_nat_mask_v6,
             relay: self.relay,

@@ -154,6 +154,10 @@ impl Metrics {
         out.gauge("lobby_sessions", "Players logged in.", gauges.sessions as u64)?;
         out.gauge("lobby_rooms", "Open rooms.", gauges.rooms as u64)?;
         out.gauge("lobby_queued", "Players who wait for a quick match.", gauges.queued as u64)?;
+        out.gauge("lobby_watchers", "Players who watch lists of rooms.", gauges.watchers as u64)?;
+        let help = "Players whose lists of contacts are known.";
+        out.gauge("lobby_contact_lists", help, gauges.contact_lists as u64)?;
+        out.gauge("lobby_contacts", "Contacts on these lists, together.", gauges.contacts as u64)?;
         out.gauge("lobby_matches", "Running matches.", gauges.matches as u64)?;
         out.gauge("lobby_relays", "Matches that may use the relay.", gauges.relays as u64)?;
         let help = "TCP connections, of players whose networks block UDP.";
@@ -214,6 +218,10 @@ impl Metrics {
         put("lobby_rooms_opened", "Rooms opened.", counters.rooms_opened)?;
         let help = "Messages to players who watch rooms, of what has changed among them.";
         put("lobby_rooms_told", help, counters.rooms_told)?;
+        put("lobby_contacts_told", "Messages of news of contacts.", counters.contacts_told)?;
+        put("lobby_calls", "Calls of players of this node.", counters.calls)?;
+        put("lobby_calls_rung", "Calls that rang at players of this node.", counters.calls_rung)?;
+        put("lobby_calls_taken", "Calls that players of this node have taken.", counters.calls_taken)?;
         put("lobby_quick_matches", "Quick matches made.", counters.quick_matches)?;
         put("lobby_sent_elsewhere", "Players sent to another node.", counters.sent_elsewhere)?;
         put("lobby_migrations", "Rooms that got another host.", counters.migrations)?;

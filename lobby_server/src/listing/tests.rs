@@ -90,7 +90,7 @@ fn model(rooms: &BTreeMap<u64, Shown>, query: &RoomQuery, viewer: &Viewer) -> Ve
         let mut catalogue = Catalogue::new("eu");
         catalogue.put(0, shown.clone());
         let entry = catalogue.entry(&traversal_core::text::fold(&shown.summary.name)).unwrap();
-        viewer.sees(entry)
+        viewer.sees(entry, &query.show)
     };
     let mut rooms: Vec<RoomSummary> =
         rooms.values().map(seen).filter(|room| query.passes(room, viewer.protocol)).collect();
@@ -252,6 +252,39 @@ fn the_longest_rooms_fit_and_say_less_of_their_metadata() {
     let filters = vec![RoomFilter::new("b", FilterTest::Exists)];
     let query = RoomQuery { filters, ..RoomQuery::default() };
     assert_eq!(all_pages(&catalogue, &query, &viewer()).len(), 5);
+}
+
+#[test]
+fn four_kilobytes_are_looked_at_and_the_keys_that_were_asked_for_are_shown() {
+    let mut catalogue = Catalogue::new("eu");
+    for index in 0..5u64 {
+        let mut shown = room(index, 64, "ice");
+        shown.summary.name = format!("{index}{}", "n".repeat(MAX_ROOM_NAME - 1));
+        shown.summary.host_name = "h".repeat(MAX_NAME);
+        shown.summary.region = "r".repeat(16);
+        let long = |n: usize| (format!("list.{n}"), format!("{index}{}", "v".repeat(500)));
+        shown.properties = (0..7).map(long).chain([("list.mode".into(), format!("m{index}"))]).collect();
+        catalogue.put(0, shown);
+    }
+    let all = RoomQuery::default();
+    assert!(
+        all_pages(&catalogue, &all, &viewer()).iter().all(|room| !room.metadata.contains_key("list.mode"))
+    );
+    let filters = vec![RoomFilter::new("list.6", FilterTest::Equal(format!("3{}", "v".repeat(500))))];
+    let show = vec!["list.mode".into(), "list.6".into(), "list.5".into(), "nothing".into(), "map".into()];
+    let found = all_pages(&catalogue, &RoomQuery { filters, show: show.clone(), ..all.clone() }, &viewer());
+    assert_eq!(found.iter().map(|room| room.code.as_str()).collect::<Vec<_>>(), ["C00003"]);
+    let shown: Vec<&str> = found[0].metadata.keys().map(String::as_str).collect();
+    assert_eq!(shown, ["list.6", "list.mode", "map"], "in the order of the names, what fits");
+    assert_eq!(found[0].metadata["list.6"].len(), 501);
+    // Who watches is told the same.
+    let query = RoomQuery { show, ..all };
+    let (mut watcher, mut told) = (Watcher::new(query), BTreeMap::new());
+    watcher.advance(&catalogue, &viewer(), &mut 1000);
+    while let Some(news) = watcher.news(&catalogue, &viewer()) {
+        told.extend(news.changed.into_iter().map(|room| (room.code, room.metadata["list.mode"].clone())));
+    }
+    assert_eq!((told.len(), told["C00002"].as_str()), (5, "m2"));
 }
 
 #[test]

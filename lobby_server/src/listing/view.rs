@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::plan::expected_way;
 use traversal_core::text::fold;
-use traversal_core::wire::message::{ExpectedWay, MAX_LISTED_METADATA, RoomQuery, RoomSummary};
+use traversal_core::wire::message::{
+    ExpectedWay, MAX_LISTED_METADATA, MAX_NAMED_METADATA, RoomQuery, RoomSummary,
+};
 
 use super::catalogue::Entry;
 use crate::limits::{Prefix, widest};
+use crate::registry::Shown;
 
 /// The NAT that counts for an address does not change for so long, see [`Views`].
 const SETTLED: Duration = Duration::from_secs(600);
@@ -31,11 +34,16 @@ pub(crate) fn row_bytes(room: &RoomSummary) -> usize {
     room.name.len() + room.code.len() + room.host_name.len() + room.region.len() + metadata + 48
 }
 
-/// Returns as much of a room's metadata as a listing shows.
-fn shown_metadata(room: &RoomSummary) -> BTreeMap<String, String> {
-    let mut left = MAX_LISTED_METADATA;
+/// Returns as much of what a room says of itself as a listing shows: what was asked for, or else of the metadata.
+fn shown_metadata(shown: &Shown, keys: &[String]) -> BTreeMap<String, String> {
+    let named = keys.iter().filter_map(|key| Some((key, shown.value(key)?)));
+    let (said, mut left): (Vec<_>, _) = if keys.is_empty() {
+        (shown.summary.metadata.iter().collect(), MAX_LISTED_METADATA)
+    } else {
+        (named.collect(), MAX_NAMED_METADATA)
+    };
     let mut shown = BTreeMap::new();
-    for (key, value) in &room.metadata {
+    for (key, value) in said {
         if let Some(rest) = left.checked_sub(key.len() + value.len()) {
             left = rest;
             shown.insert(key.clone(), value.clone());
@@ -80,8 +88,8 @@ impl Viewer {
         }
     }
 
-    /// Returns the room as this player is told of it.
-    pub(crate) fn sees(&self, entry: &Entry) -> RoomSummary {
+    /// Returns the room as this player is told of it, which wants to know of these keys.
+    pub(crate) fn sees(&self, entry: &Entry, keys: &[String]) -> RoomSummary {
         let room = &entry.shown.summary;
         let near = room.region == self.region;
         let rtt = self.rtt.map(told_rtt).zip(room.rtt_ms.filter(|_| near));
@@ -90,7 +98,7 @@ impl Viewer {
             code: room.code.clone(),
             host_name: room.host_name.clone(),
             region: room.region.clone(),
-            metadata: shown_metadata(room),
+            metadata: shown_metadata(&entry.shown, keys),
             age_s: u32::try_from(self.now_s.saturating_sub(entry.shown.opened_s)).unwrap_or(u32::MAX),
             rtt_ms: rtt.map(|(own, host)| own.saturating_add(host)),
             way: self.way(entry),
@@ -111,20 +119,11 @@ impl<'a> Wanted<'a> {
         Self { query, text: fold(&query.text) }
     }
 
-    /// Returns whether a room passes all conditions, those that cost least first.
+    /// Returns whether a room passes all conditions.
     pub(crate) fn has(&self, viewer: &Viewer, entry: &Entry) -> bool {
-        let (query, room) = (self.query, &entry.shown.summary);
-        (!query.not_full || room.members < room.capacity)
-            && (!query.no_password || !room.password)
-            && (!query.same_protocol || room.protocol == viewer.protocol)
-            && (query.region.is_empty() || room.region == query.region)
-            && query
-                .filters
-                .iter()
-                .all(|filter| filter.test.passes(room.metadata.get(&filter.key).map(String::as_str)))
-            && (self.text.is_empty() || entry.text.contains(&self.text))
-            && (!query.direct || viewer.way(entry) == ExpectedWay::Direct)
-            && (!query.reachable || viewer.way(entry) != ExpectedWay::Unreachable)
+        let (room, value) = (&entry.shown.summary, |key: &str| entry.shown.value(key));
+        let contains = || entry.text.contains(&self.text);
+        self.query.passes_by(room, viewer.protocol, value, contains, || viewer.way(entry))
     }
 }
 

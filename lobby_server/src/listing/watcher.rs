@@ -216,7 +216,7 @@ impl Watcher {
             if self.told.get(&place.name).is_some_and(|(version, _)| *version == entry.version) {
                 continue;
             }
-            let room = viewer.sees(entry);
+            let room = viewer.sees(entry, &self.query.show);
             used += row_bytes(&room);
             if used > PAGE_BUDGET && !(news.changed.is_empty() && news.gone.is_empty()) {
                 more = true;

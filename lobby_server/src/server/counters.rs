@@ -43,6 +43,14 @@ pub struct Counters {
     pub sent_elsewhere: u64,
     /// This counts the messages to players who watch rooms, of what has changed among them.
     pub rooms_told: u64,
+    /// This counts the messages to players of news of their contacts.
+    pub contacts_told: u64,
+    /// Players of this node have called somebody so often.
+    pub calls: u64,
+    /// It has rung at players of this node so often.
+    pub calls_rung: u64,
+    /// This counts the calls that players of this node have taken.
+    pub calls_taken: u64,
     /// Rooms made for players who wanted a quick match.
     pub quick_matches: u64,
     /// Matches that have begun.
@@ -102,6 +110,12 @@ pub struct Gauges {
     pub rooms: usize,
     /// So many players wait for a quick match.
     pub queued: usize,
+    /// So many players watch lists of rooms.
+    pub watchers: usize,
+    /// So many players have said whom they allow to know of them.
+    pub contact_lists: usize,
+    /// So many contacts they have together.
+    pub contacts: usize,
     /// Matches that run.
     pub matches: usize,
     /// Matches that may use the relay.

@@ -2,7 +2,7 @@
 
 use traversal_core::id::{PlayerId, RoomEpoch};
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Frame, MatchEnd, Request, ToServer};
+use traversal_core::wire::message::{Frame, MAX_SEAT_NOTES, MatchEnd, Request, ToServer};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::people::PeopleRequest;
@@ -97,6 +97,8 @@ impl Server {
             ToServer::HostSeen { .. } => 8.0,
             // Who is put out, and all members, are told so.
             ToServer::KickNotes { room, notes } => 1.0 + 4.0 * self.rooms.put_out_by(*room, notes) as f64,
+            // They read that they have a seat, and all members who they are.
+            ToServer::SeatNotes { notes, .. } => 2.0 + notes.len().min(MAX_SEAT_NOTES) as f64,
             _ => 2.0,
         }
     }
@@ -120,6 +122,9 @@ impl Server {
                 rooms.handle_join_answer(others, player, join, allow, reason);
             }
             ToServer::KickNotes { room, notes } => rooms.handle_kick_notes(others, player, room, notes),
+            ToServer::SeatNotes { room, away, notes } => {
+                rooms.handle_seat_notes(others, player, (room, away), notes);
+            }
             ToServer::HostSeen { room, epoch, heard } => {
                 rooms.handle_host_seen(others, player, RoomEpoch { room, epoch }, heard);
             }
@@ -189,8 +194,9 @@ impl Server {
         // Whoever still wants to play asks again in the new session.
         let _ = rooms.leave_queue(&mut others, player);
         others.matches.forget_kept_of(player);
-        if let Some((room, game)) = others.roster.take_over(others.cx, id) {
-            rooms.keep_place(&mut others, player, room, &game);
+        match others.roster.take_over(others.cx, id) {
+            Some((room, game)) => rooms.keep_place(&mut others, player, room, &game),
+            None => rooms.keep_absent(&mut others, player),
         }
         rooms.note_place(&mut others, player, true);
         if !others.cx.nodes.is_empty() {

@@ -53,6 +53,18 @@ impl People {
     }
 }
 
+impl People {
+    /// Counts the players whose lists of contacts are known.
+    pub(super) fn list_count(&self) -> usize {
+        self.contacts.counts().0
+    }
+
+    /// Counts the contacts on these lists.
+    pub(super) fn contact_count(&self) -> usize {
+        self.contacts.counts().1
+    }
+}
+
 impl Server {
     /// Players whose room changed, who came or who went since the last time: those who may know hear of it.
     pub(super) fn follow_people(&mut self) {

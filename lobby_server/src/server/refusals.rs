@@ -95,6 +95,14 @@ refusals! {
     /// A list of rooms: its address, or all together, have more rooms looked at than they may, or too many games are asked
     /// for.
     ListRate = ("list", "rate"),
+    /// A list of contacts: it has more than `max_contacts`.
+    ContactsFull = ("contacts", "full"),
+    /// A list of contacts: its address sends more of them than it may.
+    ContactsRate = ("contacts", "rate"),
+    /// A call: its player makes more of them than it may.
+    CallRate = ("call", "rate"),
+    /// A call: it rings too often at the one who is called.
+    RingRate = ("ring", "rate"),
     /// A probe for the other server: its address sends more of them than are handed over.
     NeighbourProbeRate = ("neighbour-probe", "rate"),
     /// A datagram that the other server wants sent: its address gets as much as it may.

@@ -17,6 +17,7 @@ mod liveness;
 mod membership;
 mod migration;
 mod requests;
+mod seat_notes;
 mod seats;
 mod shared;
 mod spectating;

@@ -25,6 +25,7 @@ mod pushes;
 mod registered;
 mod relay;
 mod rooms;
+mod seat_notes;
 mod seating;
 mod stun;
 mod surroundings;

@@ -169,6 +169,7 @@ fn setting(refusal: Refusal) -> Option<&'static str> {
         Refusal::RoomsFull => "raise max_rooms",
         Refusal::RoomsOfAddress => "raise max_rooms_per_address, if many players are behind one address",
         Refusal::QueueOfAddress => "raise max_queued_per_address, if many players are behind one address",
+        Refusal::ContactsFull => "raise max_contacts, up to 1,000",
         Refusal::RelayFull => "raise relay_total_kilobytes_per_s, if the line is fast enough",
         Refusal::TcpFull => "raise max_tcp",
         Refusal::TcpOfAddress => "raise max_tcp_per_address, if many players are behind one address",

@@ -138,6 +138,7 @@ fn message(body: &ToServer) -> String {
         ToServer::HostProof { .. } => "the host's proof that it is alive".into(),
         ToServer::MappedPort(_) => "its forwarded port".into(),
         ToServer::KickNotes { .. } => "who may not come back".into(),
+        ToServer::SeatNotes { .. } => "who had a seat".into(),
         ToServer::KeepMatches(_) => "matches to be kept".into(),
         _ => "another message".into(),
     }
@@ -186,6 +187,7 @@ fn news(body: &ToPlayer) -> &'static str {
         ToPlayer::HostStands { .. } => "the host stays host",
         ToPlayer::NoRelay { .. } => "no relay for the match",
         ToPlayer::KickNotes { .. } => "who may not come back",
+        ToPlayer::SeatNotes { .. } => "who has a seat",
         ToPlayer::WrongPasswords { .. } => "somebody tries passwords",
         ToPlayer::Announcement { .. } => "words of the operator",
         ToPlayer::GoTo(_) => "go to another node",

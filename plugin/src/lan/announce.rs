@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::words::{Announcement, LAN_PORT, SERVICE, answer};
-use crate::interfaces::{Interfaces, OwnNetwork, networks};
+use crate::interfaces::{Interfaces, OwnNetwork, networks_of_any_kind};
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -163,7 +163,7 @@ fn answer_some(
         }
         let Some(answer) = answer(&buffer[..length], room) else { continue };
         // Asked of the system once for all that came in together.
-        let near = near.get_or_insert_with(|| networks(interfaces));
+        let near = near.get_or_insert_with(|| networks_of_any_kind(interfaces));
         #[expect(
             clippy::disallowed_methods,
             reason = "mio's own calls re-arm its selector by themselves, and questions need nothing of what traversal_udp adds"

@@ -9,13 +9,15 @@ use bevy_ecs::system::{Local, Res, ResMut};
 use traversal_core::address::{Scope, scope};
 use traversal_core::invite::Invite;
 use traversal_core::wire::message::{PlayerInfo, RoomInfo, RoomOptions};
-use traversal_core::{Command, RequestFailure, RequestKind};
+use traversal_core::{Command, PortMapping, RequestFailure, RequestKind};
 
 use super::announce::Announcer;
-use super::serve::{Serving, Started};
+use super::serve::{RouterNews, Serving, Started};
 use super::watch::{Wanted, Watcher};
 use super::words::Announcement;
-use super::{FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, RoomOrigin, Served, ServedHere, WatchLan};
+use super::{
+    Forwarded, FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, RoomOrigin, Served, ServedHere, WatchLan,
+};
 use crate::link::TraversalLink;
 use crate::messages::outcomes::{RequestFailed, RoomLeft, RoomsListed};
 use crate::state::{CurrentRoom, Members};
@@ -67,7 +69,7 @@ pub(crate) fn requests(
         // Invites of a server before this one lead nowhere any more.
         served.set_if_neq(ServedHere(None));
         link.public_name = None;
-        match Serving::start(wish.clone(), lan.ended) {
+        match Serving::start(wish.clone(), &link.config.port_mapping, lan.ended) {
             Ok(serving) => lan.serving = Some(serving),
             Err(error) => app.request_failed(RequestKind::Host, RequestFailure::Here(error.to_string())),
         }
@@ -77,7 +79,10 @@ pub(crate) fn requests(
 /// Run condition: a thread for the local network has something to say.
 pub(crate) fn hears(lan: Res<Lan>) -> bool {
     lan.watcher.as_ref().is_some_and(|watcher| !watcher.rooms.is_empty())
-        || lan.serving.as_ref().is_some_and(|serving| !serving.started.is_empty())
+        || lan
+            .serving
+            .as_ref()
+            .is_some_and(|serving| !serving.started.is_empty() || !serving.router.is_empty())
 }
 
 /// Takes what the threads have to say.
@@ -95,6 +100,11 @@ pub(crate) fn hear(
         rooms.set_if_neq(LanRooms(found));
     }
     let Some(serving) = &lan.serving else { return };
+    let forwarded = if lan.started.is_some() { serving.router.try_iter().last() } else { None };
+    if let Some(news) = forwarded {
+        hear_router(lan, &mut served, news);
+        return;
+    }
     match serving.started.try_recv() {
         Err(_) => {}
         Ok(Err(error)) => {
@@ -123,6 +133,45 @@ pub(crate) fn hear(
             }
         }
     }
+}
+
+/// The router forwards the server's port, or does not: the invites follow.
+fn hear_router(lan: &Lan, served: &mut ResMut<ServedHere>, news: RouterNews) {
+    let (Some(started), Some(serving)) = (&lan.started, &lan.serving) else { return };
+    let Some(told) = &mut served.bypass_change_detection().0 else { return };
+    let at = |router: &Forwarded| match router {
+        Forwarded::Port(PortMapping { external_ip: Some(ip), external_port, .. }) => {
+            let at = std::net::SocketAddr::new(*ip, *external_port);
+            let invite = Invite::new(&at.to_string(), started.key).ok()?;
+            match &lan.told {
+                Some(told) => invite.with_code(&told.code).ok(),
+                None => Some(invite),
+            }
+        }
+        _ => None,
+    };
+    let router = match news {
+        // One without an address of its own is not known to be one of the internet.
+        Ok(mapping) if mapping.external_ip.is_some_and(|ip| scope(ip) == Scope::Global) => {
+            Forwarded::Port(mapping)
+        }
+        Ok(mapping) => Forwarded::BehindAnother(mapping),
+        Err(why) => Forwarded::No(why),
+    };
+    if router == told.router {
+        return;
+    }
+    if let Some(old) = at(&told.router) {
+        told.invites.retain(|invite| *invite != old);
+    }
+    if let Some(new) = at(&router) {
+        // A name that the player has given is what it wants to be known by.
+        let first = usize::from(serving.wish.public_name.is_some());
+        told.invites.retain(|invite| *invite != new);
+        told.invites.insert(first.min(told.invites.len()), new);
+    }
+    told.router = router;
+    served.set_changed();
 }
 
 /// Logs in to the own server and opens the room there.
@@ -163,7 +212,8 @@ fn host(
     if !link.command(Command::HostRoom(room)) {
         return Err(RequestFailure::NotLoggedIn);
     }
-    Ok(Served { addresses, invites, if_forwarded })
+    let router = if wish.ask_router { Forwarded::Asking } else { Forwarded::NotAsked };
+    Ok(Served { addresses, invites, router, if_forwarded })
 }
 
 /// Returns an error with all that caused it.

@@ -17,7 +17,7 @@ use super::found::Found;
 use super::words::{Announcement, LAN_PORT, SERVICE, Word, question, read};
 use super::{LanRoom, MAX_LAN_ROOMS};
 use crate::identity;
-use crate::interfaces::{Interfaces, OwnNetwork, networks};
+use crate::interfaces::{Interfaces, OwnNetwork, networks_of_any_kind};
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -138,7 +138,7 @@ impl Watching {
 
     /// Asks all in each network that this machine is in.
     fn ask(&mut self) {
-        self.near = networks(&self.wanted.interfaces);
+        self.near = networks_of_any_kind(&self.wanted.interfaces);
         let Ok(entropy) = identity::entropy() else { return };
         self.nonce = entropy.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let Some(question) = question(self.nonce, &self.wanted.game, self.wanted.protocol) else { return };

@@ -25,11 +25,12 @@ use traversal_core::{Countdown, MemberDiff};
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetProperties(pub Changes);
 
-/// Request of a host: change properties of the room, which all in it see and strangers do not. It has at most 64, of 4,096
+/// Request of a host: change properties of the room, which all in it see and strangers do not, but for those whose keys begin with
+/// `list.` ([`LISTED_PREFIX`](crate::LISTED_PREFIX)): lists are filtered by them, and show those that they ask for. It has at most 64, of 4,096
 /// bytes, keys and values together, and each value at most 512. It is answered by [`RoomPropertyChanged`] for each that is
 /// another one by it, or by [`RequestFailed`](crate::RequestFailed).
 ///
-/// What strangers are to see in listings is the room's metadata: [`SetRoomMetadata`](crate::SetRoomMetadata).
+/// What strangers are to see in every listing is the room's metadata: [`SetRoomMetadata`](crate::SetRoomMetadata).
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetRoomProperties(pub Changes);
 

@@ -94,6 +94,9 @@ impl Agent {
                 self.tell_server(now, ToServer::KickNotes { room, notes: part.to_vec() });
             }
         }
+        for message in self.lobby.take_seats_to_show() {
+            self.tell_server(now, message);
+        }
         self.use_early_plans(now);
     }
 

@@ -131,6 +131,7 @@ impl Agent {
             }
             ToPlayer::SeatKept(kept) => self.lobby.handle_seat_kept(&mut cx, kept),
             ToPlayer::KickNotes { room, notes } => self.lobby.handle_kick_notes(room, notes),
+            ToPlayer::SeatNotes { room, notes } => self.lobby.handle_seat_notes(room, notes),
             ToPlayer::WrongPasswords { room, in_last_minute } => {
                 if self.lobby.room().is_some_and(|known| known.info.id == room && known.hosting) {
                     cx.emit(Event::WrongPasswords { in_last_minute });

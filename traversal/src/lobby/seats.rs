@@ -25,6 +25,11 @@ pub(super) struct Seats {
 }
 
 impl Seats {
+    /// Returns whether the game was told that this member is away.
+    pub(super) fn is_away(&self, player: PlayerId) -> bool {
+        self.away.contains(&player)
+    }
+
     /// Returns what is still known when the room is entered anew: its revisions may begin anew.
     pub(super) fn again(self) -> Self {
         Self { revision: None, parts: BTreeMap::new(), whole: None, ..self }

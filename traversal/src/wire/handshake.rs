@@ -19,14 +19,15 @@ mod server;
 mod small_order;
 
 use super::{Kind, MAGIC, MAX_CONTROL, VERSION, take};
-pub use client::{ClientHandshake, ClientProgress};
+pub use client::{ClientHandshake, ClientProgress, hello};
 pub use noise::Identity;
 #[cfg(test)]
 pub(super) use noise::builder;
 pub use server::{PendingLogin, ServerHandshake};
 pub use small_order::contributes;
 
-const NONCE: usize = 16;
+/// The number that a player draws for a login has so many bytes; the last one may differ between datagrams of one login.
+pub const NONCE: usize = 16;
 const MAC_LEN: usize = 16;
 /// So many bytes stand in front of every handshake datagram: kind, magic, version, nonce.
 const HEADER: usize = 1 + MAGIC.len() + 2 + NONCE;

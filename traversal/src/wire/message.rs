@@ -2,7 +2,7 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `seats`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
+//! directions; `room`, `seats`, `seat_notes`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
 //! other), `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
 
 mod calls;
@@ -16,6 +16,7 @@ mod members;
 mod quick;
 mod rendezvous;
 mod room;
+mod seat_notes;
 mod seats;
 mod to_player;
 mod to_server;
@@ -30,8 +31,9 @@ pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use invite::{InviteFault, InviteTerms, InviteToken, MAX_INVITE_MINUTES, MAX_OPEN_INVITES};
 pub use listing::{
-    FilterTest, MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_FILTERS, MAX_LISTED, MAX_LISTED_METADATA,
-    MAX_WATCHED, MIN_WATCH_PAUSE_MS, QueryError, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomsNews,
+    FilterTest, LISTED_PREFIX, MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_FILTERS, MAX_LISTED,
+    MAX_LISTED_METADATA, MAX_NAMED_METADATA, MAX_SHOWN_KEYS, MAX_WATCHED, MIN_WATCH_PAUSE_MS, QueryError,
+    RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomsNews,
 };
 pub use login::{Login, LoginRefusal, LoginReply, TicketFault, Welcome};
 pub use members::{
@@ -50,6 +52,7 @@ pub use room::{
     KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
     checked_password,
 };
+pub use seat_notes::{MAX_SEAT_NOTES, SeatNote};
 pub use seats::{
     AwaySeat, BANS_PER_PAGE, MAX_INSIDE, MAX_KEEP_SEAT, MAX_OUT, Rejoin, RoomBan, SeatKept, SeatTerms,
 };

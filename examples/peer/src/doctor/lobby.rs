@@ -1,10 +1,10 @@
-//! Whether a lobby server is there: its name, and its port by TCP. UDP is tried by the login.
+//! Whether a lobby server is there: its name, its port by TCP, and TLS. UDP is tried by the login.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use bevy_traversal::DEFAULT_PORT;
+use bevy_traversal::{DEFAULT_PORT, is_served_by_tls};
 use serde_json::json;
 
 use super::{Check, Limit, Status};
@@ -31,7 +31,7 @@ fn within<T: Send + 'static>(limit: &Limit, run: impl FnOnce() -> T + Send + 'st
     receiver.recv_timeout(limit.left()?.min(PATIENCE)).ok()
 }
 
-pub(super) fn look(server: &str, limit: &Limit) -> Vec<Check> {
+pub(super) fn look(server: &str, tls_port: u16, limit: &Limit) -> Vec<Check> {
     let (host, port) = parts(server);
     let resolved = within(limit, {
         let host = host.clone();
@@ -43,14 +43,16 @@ pub(super) fn look(server: &str, limit: &Limit) -> Vec<Check> {
         Some(Err(why)) => return vec![unresolved(&host, &why.to_string())],
         None => return vec![unresolved(&host, "no answer in time")],
     };
-    if host.parse::<IpAddr>().is_ok() {
-        return vec![tcp(port, addresses, limit)];
+    let name = host.parse::<IpAddr>().is_err().then(|| host.clone());
+    let by_tls = tls(name.clone(), tls_port, &addresses, limit);
+    if name.is_none() {
+        return vec![tcp(port, addresses, limit), by_tls];
     }
     let v4 = addresses.iter().filter(|address| address.is_ipv4()).count();
     let v6 = addresses.len() - v4;
     let text = format!("{host} leads to {v4} IPv4 and {v6} IPv6 addresses");
     let name = Check::new("lobby name", Status::Fine, text, json!({"host": host, "ipv4": v4, "ipv6": v6}));
-    vec![name, tcp(port, addresses, limit)]
+    vec![name, tcp(port, addresses, limit), by_tls]
 }
 
 fn unresolved(host: &str, why: &str) -> Check {
@@ -78,6 +80,45 @@ fn tcp(port: u16, addresses: Vec<SocketAddr>, limit: &Limit) -> Check {
          {DEFAULT_PORT} is the usual one"
     );
     Check::new("lobby tcp", Status::Note, text, json!({"port": port, "open": false, "error": why}))
+}
+
+/// TLS is the last way, where a network lets out nothing but that, to port 443.
+fn tls(host: Option<String>, port: u16, addresses: &[SocketAddr], limit: &Limit) -> Check {
+    let addresses: Vec<SocketAddr> =
+        addresses.iter().take(MOST).map(|address| SocketAddr::new(address.ip(), port)).collect();
+    let tried = within(limit, move || {
+        let patience = PATIENCE / MOST as u32;
+        let tries = addresses.iter().map(|to| is_served_by_tls(host.as_deref(), *to, patience));
+        let mut why = Err("there is no address to try".to_owned());
+        for tried in tries {
+            match tried {
+                Ok(true) => return Ok(true),
+                Ok(false) => why = Ok(false),
+                Err(error) => why = why.or(Err(error.to_string())),
+            }
+        }
+        why
+    });
+    let (status, text, facts) = match tried.unwrap_or_else(|| Err("no answer in time".into())) {
+        Ok(true) => {
+            let text = format!("port {port} answers by TLS: who can reach nothing else can play");
+            (Status::Fine, text, json!({"port": port, "open": true, "lobby": true}))
+        }
+        Ok(false) => {
+            let text = format!(
+                "port {port} has TLS, but not of a lobby server: players whose networks let out nothing else cannot play"
+            );
+            (Status::Note, text, json!({"port": port, "open": true, "lobby": false}))
+        }
+        Err(why) => {
+            let text = format!(
+                "port {port} does not answer by TLS ({why}): players whose networks let out nothing else cannot play; the \
+                 server serves it with --tls-cert"
+            );
+            (Status::Note, text, json!({"port": port, "open": false, "lobby": false, "error": why}))
+        }
+    };
+    Check::new("lobby tls", status, text, facts)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use traversal_core::wire::message::{
 use super::super::Server;
 use super::post::{CallWord, Envelope};
 use crate::ids::Asker;
+use crate::server::refusals::Refusal;
 use crate::server::timers::Timer;
 
 /// A call that does not ring within this is over. It is the same time whether the player is not there, does not exist or has
@@ -96,7 +97,11 @@ impl Server {
             Some(_) => return Err(RequestError::AlreadyCalling),
             None => {}
         }
-        self.people.contacts.may_call(now, caller, callee)?;
+        if let Err(error) = self.people.contacts.may_call(now, caller, callee) {
+            self.cx.counters.limit(Refusal::CallRate);
+            return Err(error);
+        }
+        self.cx.counters.calls += 1;
         let mutual = self.people.calls.incoming.get_mut(&caller);
         if let Some(incoming) = mutual.filter(|incoming| incoming.caller == callee && !incoming.taken) {
             let call_of_other = incoming.call;
@@ -139,6 +144,7 @@ impl Server {
             return Err(RequestError::NoSuchCall);
         };
         incoming.taken = true;
+        self.cx.counters.calls_taken += 1;
         let caller = incoming.caller;
         let room = room.and_then(|room| Some((room, self.rooms.code_of(room)?)));
         if let Some((room, _)) = &room {
@@ -312,7 +318,7 @@ impl Server {
             return self.both_call(node, (call, caller), (own, callee));
         }
         let Some(contact) = self.people.contacts.lets_ring(game, callee, caller) else { return };
-        if !self.people.contacts.take_ring(now, callee, contact) {
+        if !self.people.contacts.take_ring(&mut self.cx, callee, contact) {
             return;
         }
         let why = if let Some(left) = self.people.contacts.refused_for(now, callee, caller) {
@@ -333,6 +339,7 @@ impl Server {
         let incoming = Incoming { call, caller, node, told_as: call, taken: false };
         self.people.calls.incoming.insert(callee, incoming);
         self.cx.timers.set(Timer::Called(callee), Some(now + RINGS_FOR + GRACE));
+        self.cx.counters.calls_rung += 1;
         self.tell_call(callee, CallNews::Ring { call, from, contact });
         self.call_word(callee, caller, CallWord::Ringing { call });
     }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use traversal_core::id::PlayerId;
-use traversal_core::wire::message::{
-    CONTACTS_PER_PART, ContactsRequest, MAX_CONTACTS, Presence, RequestError, Status,
-};
+use traversal_core::wire::message::{CONTACTS_PER_PART, ContactsRequest, Presence, RequestError, Status};
 
 use super::post::{Envelope, Post, Word};
 use super::{Around, timer};
@@ -16,6 +14,7 @@ use crate::ids::Asker;
 use crate::limits::{Bucket, PrefixLimiter, Rate, RecentLimiter};
 use crate::registry::MAX_POSTED;
 use crate::server::context::Context;
+use crate::server::refusals::Refusal;
 use crate::server::timers::Timer;
 
 /// A player's changes are told to its contacts at this rate: each costs as much as it has contacts. With 50 of them that is
@@ -35,10 +34,6 @@ const RESYNC_AT_ONCE: usize = 64;
 const RESYNC_EVERY: Duration = Duration::from_millis(50);
 /// Whom nobody confirms within this is off line: the answer takes a second where the registry does well.
 const CONFIRMED: Duration = Duration::from_secs(5);
-/// A player rings at this rate for its contacts, all of them together.
-const RINGS: Rate = Rate::new(0.5, 10.0);
-/// A player rings at this rate for strangers.
-const STRANGERS: Rate = Rate::new(0.1, 3.0);
 /// So many callers that were refused are remembered for one player.
 const MAX_REFUSED: usize = 256;
 
@@ -105,6 +100,8 @@ impl Entry {
 /// This owner has the lists of the players who are here.
 pub(super) struct Contacts {
     pub(super) entries: BTreeMap<PlayerId, Box<Entry>>,
+    /// All lists together have so many contacts.
+    total: usize,
     /// There is news of these players' contacts.
     pub(super) unflushed: BTreeSet<PlayerId>,
     lists: PrefixLimiter,
@@ -121,6 +118,7 @@ impl Contacts {
         let callers = (Rate::new(0.2, 5.0), Rate::new(0.05, 3.0));
         Self {
             entries: BTreeMap::new(),
+            total: 0,
             unflushed: BTreeSet::new(),
             lists: PrefixLimiter::new(LISTS, key, now),
             callers: (RecentLimiter::new(callers.0), RecentLimiter::new(callers.1)),
@@ -153,9 +151,9 @@ impl Contacts {
                     return Err(RequestError::Malformed { what: "first part of a list of contacts".into() });
                 };
                 coming.extend(allow.into_iter().filter(|player| *player != asker.player));
-                if coming.len() > MAX_CONTACTS {
+                if coming.len() > around.cx.config.max_contacts {
                     entry.coming = None;
-                    return Err(too_many());
+                    return Err(too_many(around.cx));
                 }
                 if last {
                     let list = coming.clone();
@@ -173,8 +171,9 @@ impl Contacts {
                 } else {
                     list.remove(&player);
                 }
-                if list.len() > MAX_CONTACTS {
-                    return Err(too_many());
+                // Who has more than a limit that was lowered may take some off.
+                if list.len() > around.cx.config.max_contacts.max(entry.allows.len()) {
+                    return Err(too_many(around.cx));
                 }
                 self.set_list(around, post, (asker.player, ip), list)?;
             }
@@ -202,8 +201,10 @@ impl Contacts {
         // To go through the list costs something even where nothing of it has changed.
         let cost = (added.len() + removed.len()) as f64 + (list.len() / 16) as f64;
         if !self.lists.allow_many(ip, now, cost) {
+            around.cx.counters.limit(Refusal::ContactsRate);
             return Err(RequestError::Limited { retry_after_s: 5 });
         }
+        self.total = self.total + added.len() - removed.len();
         (entry.coming, entry.listed, entry.allows) = (None, true, list);
         for contact in &removed {
             entry.known.remove(contact);
@@ -262,6 +263,7 @@ impl Contacts {
         let Some(entry) = self.entries.remove(&player) else { return };
         self.again.remove(&player);
         cx.timers.set(timer(player), None);
+        self.total -= entry.allows.len();
         if entry.listed {
             let to = entry.allows.into_iter().collect();
             let word = Word::Presence { state: None, answer: false };
@@ -359,10 +361,19 @@ impl Contacts {
     }
 
     /// Returns whether it rings at this player not too often; it is counted if not.
-    pub(super) fn take_ring(&mut self, now: Instant, callee: PlayerId, contact: bool) -> bool {
+    pub(super) fn take_ring(&mut self, cx: &mut Context, callee: PlayerId, contact: bool) -> bool {
         let Some(entry) = self.entries.get_mut(&callee) else { return true };
-        let rate = if contact { RINGS } else { STRANGERS };
-        entry.rings[usize::from(contact)].take(rate, now)
+        let rate = if contact { cx.config.ring_rate } else { cx.config.stranger_ring_rate };
+        let taken = entry.rings[usize::from(contact)].take(rate, cx.now);
+        if !taken {
+            cx.counters.limit(Refusal::RingRate);
+        }
+        taken
+    }
+
+    /// Counts the players with a list, and the contacts on all lists.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.entries.len(), self.total)
     }
 
     /// Notes that a player has refused a caller, who is to wait until then.
@@ -381,8 +392,9 @@ impl Contacts {
     }
 }
 
-fn too_many() -> RequestError {
-    RequestError::TooManyContacts { limit: MAX_CONTACTS as u16 }
+fn too_many(cx: &mut Context) -> RequestError {
+    cx.counters.limit(Refusal::ContactsFull);
+    RequestError::TooManyContacts { limit: u16::try_from(cx.config.max_contacts).unwrap_or(u16::MAX) }
 }
 
 /// Returns what contacts may know of a player who is here.

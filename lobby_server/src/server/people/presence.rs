@@ -111,6 +111,7 @@ impl Contacts {
                 Some(Duration::from_secs_f64(1.0 / PUSHES.per_second))
             } else {
                 let told = around.roster.try_tell(around.cx, player, ToPlayer::Contacts(news.clone()));
+                around.cx.counters.contacts_told += u64::from(told);
                 (!told).then_some(BACKED_UP)
             };
             if let Some(again) = again {

@@ -17,9 +17,9 @@ use crate::server::timers::Timer;
 pub(super) struct Away {
     pub(super) room: RoomId,
     /// The seat is kept until then.
-    until: Instant,
+    pub(super) until: Instant,
     /// The others are told.
-    shown: bool,
+    pub(super) shown: bool,
 }
 
 fn seconds(time: Duration) -> u16 {
@@ -109,7 +109,8 @@ impl Rooms {
     /// A player has not taken up the room of its earlier session: the others are told that it is away, and in the end its
     /// place is free.
     pub(crate) fn stale_timeout(&mut self, others: &mut Others<'_>, player: PlayerId) {
-        if !others.roster.is_stale(player) {
+        let absent = others.roster.session_of(player).is_none();
+        if !absent && !others.roster.is_stale(player) {
             return;
         }
         match self.away.get_mut(&player) {
@@ -119,6 +120,7 @@ impl Rooms {
                 others.cx.timers.set(Timer::Stale(player), Some(until));
                 self.tell_seats(others, room);
             }
+            _ if absent => self.give_up_absent(others, player),
             _ => self.leave_room(others, player, MatchEnd::Gone),
         }
     }

@@ -92,7 +92,7 @@ impl Rooms {
         room.invites.clear();
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in &members {
-            self.tell_ticket(others, id, *member);
+            self.give_ticket(others, id, *member);
         }
         members
     }

@@ -165,6 +165,7 @@ impl Rooms {
             summary,
             opened_s: others.cx.calendar().saturating_sub(age),
             host: host.as_ref().filter(|_| open_to_all).map(reach),
+            properties: room.shared.listed(),
         };
         RoomRecord {
             location: room.location(config.node),

@@ -95,6 +95,11 @@ impl Rooms {
         self.queues.len()
     }
 
+    /// Counts the players who watch lists of rooms.
+    pub(crate) fn watcher_count(&self) -> usize {
+        self.listing.watching.count()
+    }
+
     /// Puts a player on the list of members.
     pub(super) fn take_in(
         &mut self,

@@ -373,8 +373,9 @@ impl Rooms {
         self.seat_former_host(others, previous, &info);
         for member in std::iter::once(chosen).chain(members.iter().copied()) {
             others.tell(member, ToPlayer::HostChanged { room: info.clone(), previous });
-            self.tell_ticket(others, id, member);
+            self.give_ticket(others, id, member);
         }
+        self.tell_seat_notes(others, id, chosen);
         for spectator in &spectators {
             others.tell(*spectator, ToPlayer::HostChanged { room: info.clone(), previous });
         }

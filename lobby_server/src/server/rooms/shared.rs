@@ -47,6 +47,9 @@ impl Rooms {
         if !matches!(asked, InRoom::Member(_)) && room.host() != player {
             return Err(RequestError::NotHost);
         }
+        // They are part of what all nodes know of the room.
+        let listed =
+            matches!(asked, InRoom::Properties(_) | InRoom::Show { .. }).then(|| room.shared.listed());
         match asked {
             InRoom::Member(changes) => {
                 room.shared.set_member(player, &changes, &room.setup.options.teams)?;
@@ -87,6 +90,9 @@ impl Rooms {
             }
             InRoom::HandOver { player: next } => self.hand_over_to(others, id, next)?,
             _ => return Err(RequestError::Malformed { what: "request".into() }),
+        }
+        if listed.is_some() && listed != self.rooms.get(&id).map(|room| room.shared.listed()) {
+            self.update_record(others, id);
         }
         Ok(Response::Done)
     }

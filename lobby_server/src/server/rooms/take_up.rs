@@ -57,8 +57,14 @@ pub(crate) fn ticket_seal(
 }
 
 impl Rooms {
-    /// Gives a member its right to come back.
+    /// Gives a member its right to come back, and the host a note of that.
     pub(super) fn tell_ticket(&mut self, others: &mut Others<'_>, id: RoomId, member: PlayerId) {
+        self.give_ticket(others, id, member);
+        self.tell_seat_notes(others, id, member);
+    }
+
+    /// Gives a member its right to come back.
+    pub(super) fn give_ticket(&mut self, others: &mut Others<'_>, id: RoomId, member: PlayerId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let until_s = others.cx.time_of_day().map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
         let blank = RoomTicket {

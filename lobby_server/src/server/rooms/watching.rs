@@ -50,6 +50,11 @@ struct Wish {
 }
 
 impl Watching {
+    /// Counts the players who watch.
+    pub(super) fn count(&self) -> usize {
+        self.players.len()
+    }
+
     pub(super) fn watches(&self, game: &str) -> bool {
         self.games.contains_key(game)
     }

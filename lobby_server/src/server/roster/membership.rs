@@ -83,6 +83,19 @@ impl Roster {
         std::mem::take(&mut self.moved)
     }
 
+    /// Returns whether a player is in no room, and not on its way into one: perhaps it is not here at all.
+    pub(crate) fn is_idle(&self, player: PlayerId) -> bool {
+        let player = self.players.get(&player);
+        player.is_none_or(|player| player.membership == Membership::Outside && player.busy.is_none())
+    }
+
+    /// Notes that a player was in this room before it came here.
+    pub(crate) fn was_in(&mut self, player: PlayerId, room: RoomId) {
+        if let Some(player) = self.players.get_mut(&player) {
+            player.membership = Membership::Left(room);
+        }
+    }
+
     /// Notes that a player is to be matched with the members of its room as soon as it is heard.
     pub(crate) fn await_sign(&mut self, player: PlayerId) {
         if let Some(player) = self.players.get_mut(&player) {

@@ -8,6 +8,8 @@ use traversal_core::wire::message::{
 };
 
 mod calls;
+mod limits;
+mod logins;
 mod presence;
 mod privacy;
 mod storm;

@@ -55,13 +55,20 @@ pub enum ClientProgress {
     WrongKey,
 }
 
+/// Makes a hello by itself, for somebody who only wants to know whether a lobby server is there: it answers with a
+/// [`Kind::Cookie`] or a [`Kind::Refuse`] that has the nonce.
+pub fn hello(nonce: [u8; NONCE]) -> Vec<u8> {
+    let mut hello = header(Kind::Hello, &nonce);
+    hello.resize(MAX_CONTROL, 0);
+    hello
+}
+
 impl ClientHandshake {
     /// Begins a new handshake.
     pub fn new(rng: &mut impl RngCore) -> Self {
         let mut nonce = [0; NONCE];
         rng.fill_bytes(&mut nonce);
-        let mut hello = header(Kind::Hello, &nonce);
-        hello.resize(MAX_CONTROL, 0);
+        let hello = hello(nonce);
         Self { nonce, hello, offers: Vec::new(), taken: 0, asked: None }
     }
 

@@ -22,6 +22,15 @@ pub const MAX_WATCHED: u16 = 100;
 /// A listing shows so many bytes of a room's metadata at the most, keys and values together. Those of the first keys are
 /// shown; a value that does not fit is left out. Filters look at all of them.
 pub const MAX_LISTED_METADATA: usize = 384;
+/// A listing that names the keys which it wants ([`RoomQuery::show`]) shows so many bytes at the most, in the order of the
+/// names: two of the longest values would not fit a datagram.
+pub const MAX_NAMED_METADATA: usize = 600;
+/// A query names so many keys at the most.
+pub const MAX_SHOWN_KEYS: usize = 8;
+/// A property of a room whose key begins so is for everybody: filters look at it as they look at metadata, and listings show it
+/// where it is asked for by its whole key. So a room says up to 4 KiB of itself
+/// ([`MAX_ROOM_BYTES`](super::MAX_ROOM_BYTES)) beside its metadata.
+pub const LISTED_PREFIX: &str = "list.";
 /// News of watched rooms come with at least this pause between them, in milliseconds: twice a second.
 pub const MIN_WATCH_PAUSE_MS: u16 = 500;
 
@@ -55,6 +64,10 @@ pub struct RoomQuery {
     /// So many rooms are wanted at the most: 1 to [`MAX_LISTED`], and to [`MAX_WATCHED`] where they are watched. The default
     /// is 100.
     pub limit: u16,
+    /// The values of these keys are to be shown, at most [`MAX_SHOWN_KEYS`]: of the metadata, and of the room's properties that
+    /// are [for everybody](LISTED_PREFIX). Empty: those of the first keys of the metadata. They count for
+    /// [`MAX_FILTER_BYTES`], too.
+    pub show: Vec<String>,
 }
 
 impl Default for RoomQuery {
@@ -72,6 +85,7 @@ impl Default for RoomQuery {
             descending: false,
             after: None,
             limit: 100,
+            show: Vec::new(),
         }
     }
 }
@@ -168,6 +182,12 @@ pub enum QueryError {
         /// There are so many.
         count: usize,
     },
+    /// Too many keys are to be shown.
+    #[error("{count} keys to be shown: at most {MAX_SHOWN_KEYS} are allowed")]
+    Shown {
+        /// There are so many.
+        count: usize,
+    },
     /// A filter names no value, or too many.
     #[error("{count} values for \"{key}\": 1 to {MAX_FILTER_VALUES} are allowed")]
     Values {
@@ -177,7 +197,7 @@ pub enum QueryError {
         count: usize,
     },
     /// The filters are too long.
-    #[error("filters of {bytes} bytes: at most {MAX_FILTER_BYTES} are allowed, keys and values together")]
+    #[error("filters and keys of {bytes} bytes: at most {MAX_FILTER_BYTES} are allowed, with the values")]
     Bytes {
         /// They have so many.
         bytes: usize,
@@ -281,12 +301,19 @@ impl RoomQuery {
         let texts = |filter: &RoomFilter| -> usize {
             filter.key.len() + filter.test.values().iter().map(String::len).sum::<usize>()
         };
-        let bytes = self.filters.iter().map(texts).sum();
+        if self.show.len() > MAX_SHOWN_KEYS {
+            return Err(QueryError::Shown { count: self.show.len() });
+        }
+        let shown: usize = self.show.iter().map(String::len).sum();
+        let bytes = self.filters.iter().map(texts).sum::<usize>() + shown;
         if bytes > MAX_FILTER_BYTES {
             return Err(QueryError::Bytes { bytes });
         }
         for filter in &self.filters {
             filter.check()?;
+        }
+        for key in &self.show {
+            text::METADATA_KEY.check(key)?;
         }
         Ok(Self {
             text: text::SEARCH.check(&self.text)?,
@@ -305,17 +332,31 @@ impl RoomQuery {
     /// Returns whether a room as it is listed passes all conditions, for a player with this protocol of the game. The server
     /// has looked already at those that it lists; this is for rooms that come from elsewhere, as those of the own network.
     pub fn passes(&self, room: &RoomSummary, protocol: u32) -> bool {
-        let metadata =
-            |filter: &RoomFilter| filter.test.passes(room.metadata.get(&filter.key).map(String::as_str));
-        let contains = |text: &str| text::fold(text).contains(&text::fold(&self.text));
+        let wanted = text::fold(&self.text);
+        let contains = || [&room.name, &room.host_name].iter().any(|name| text::fold(name).contains(&wanted));
+        self.passes_by(room, protocol, |key| room.metadata.get(key), contains, || room.way)
+    }
+
+    /// Does the same where more is known of a room than is listed: `metadata` gives the value of a key, `contains` says whether
+    /// the text that is searched for stands in a name, and `way` how the player is expected to reach the host. What costs
+    /// least is looked at first.
+    pub fn passes_by<'a>(
+        &self,
+        room: &RoomSummary,
+        protocol: u32,
+        metadata: impl Fn(&str) -> Option<&'a String>,
+        contains: impl FnOnce() -> bool,
+        way: impl Fn() -> ExpectedWay,
+    ) -> bool {
+        let value = |filter: &RoomFilter| filter.test.passes(metadata(&filter.key).map(String::as_str));
         (!self.not_full || room.members < room.capacity)
             && (!self.no_password || !room.password)
             && (!self.same_protocol || room.protocol == protocol)
-            && (!self.reachable || room.way != ExpectedWay::Unreachable)
-            && (!self.direct || room.way == ExpectedWay::Direct)
             && (self.region.is_empty() || room.region == self.region)
-            && self.filters.iter().all(metadata)
-            && (self.text.is_empty() || contains(&room.name) || contains(&room.host_name))
+            && self.filters.iter().all(value)
+            && (self.text.is_empty() || contains())
+            && (!self.direct || way() == ExpectedWay::Direct)
+            && (!self.reachable || way() != ExpectedWay::Unreachable)
     }
 }
 
@@ -358,6 +399,8 @@ mod tests {
         let word = vec![RoomFilter::new("level", FilterTest::Less("five".into()))];
         assert!(told(filtered(word)).contains("need a number"));
         assert!(told(filtered(vec![RoomFilter::new("", FilterTest::Exists)])).contains("key"));
+        let show = RoomQuery { show: vec!["k".into(); 9], ..RoomQuery::default() };
+        assert_eq!(told(show.checked(MAX_LISTED)), "9 keys to be shown: at most 8 are allowed");
         let limit = |limit| RoomQuery { limit, ..RoomQuery::default() }.checked(MAX_WATCHED);
         assert!(limit(100).is_ok());
         assert_eq!(told(limit(101)), "101 rooms: 1 to 100 are allowed");
@@ -379,6 +422,11 @@ mod tests {
             limit: MAX_WATCHED,
             ..RoomQuery::default()
         };
+        let keys =
+            RoomQuery { filters: Vec::new(), show: vec!["k".repeat(64); MAX_SHOWN_KEYS], ..query.clone() };
+        assert!(keys.clone().checked(MAX_WATCHED).is_ok());
+        let more = RoomQuery { show: vec!["k".repeat(65); MAX_SHOWN_KEYS], ..keys };
+        assert_eq!(more.checked(MAX_WATCHED), Err(QueryError::Bytes { bytes: 520 }));
         let query = query.checked(MAX_WATCHED).unwrap();
         let request = Request::WatchRooms { watch: u32::MAX, query, pause_ms: u16::MAX };
         let message = ToServer::Request { id: crate::id::RequestId(u32::MAX), request };

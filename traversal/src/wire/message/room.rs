@@ -51,7 +51,8 @@ pub struct RoomOptions {
     pub locked: bool,
     /// These are the sizes of the teams: at most [`MAX_TEAMS`](super::MAX_TEAMS), of 1 to 64 players. Empty: there are none.
     pub teams: Vec<u8>,
-    /// The members see these and strangers do not: at most [`MAX_ROOM_PROPERTIES`](super::MAX_ROOM_PROPERTIES) of
+    /// The members see these and strangers do not, but for those whose keys begin with
+    /// [`LISTED_PREFIX`](super::LISTED_PREFIX), which lists can be filtered by: at most [`MAX_ROOM_PROPERTIES`](super::MAX_ROOM_PROPERTIES) of
     /// [`MAX_ROOM_BYTES`](super::MAX_ROOM_BYTES) bytes (4 KiB), keys and values together. They do not fit the datagram that
     /// opens the room: the agent sends them as soon as it is open.
     #[serde(skip)]
@@ -346,8 +347,9 @@ pub struct RoomSummary {
     /// Asks for a password.
     pub password: bool,
     /// This is what the game says about it, see [`RoomOptions::metadata`]: as much of it as a listing shows
-    /// ([`MAX_LISTED_METADATA`](super::MAX_LISTED_METADATA)).
-    #[serde(deserialize_with = "text::read_metadata")]
+    /// ([`MAX_LISTED_METADATA`](super::MAX_LISTED_METADATA)), or the keys that were asked for
+    /// ([`RoomQuery::show`](super::RoomQuery::show)).
+    #[serde(deserialize_with = "text::read_listed")]
     pub metadata: BTreeMap<String, String>,
     /// Lets nobody new in, see [`RoomOptions::locked`].
     #[serde(default)]

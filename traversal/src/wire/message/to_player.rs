@@ -13,6 +13,7 @@ use super::members::RoomNews;
 use super::quick::{MatchFound, Teams};
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
+use super::seat_notes::SeatNote;
 use super::seats::{AwaySeat, RoomBan, SeatKept, until};
 use crate::failure::NoRelay;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
@@ -212,6 +213,14 @@ pub enum ToPlayer {
     },
     /// A player who has just logged in has a seat in a room, which it has not taken yet in this session.
     SeatKept(SeatKept),
+    /// The host of a room is told who has a seat there. There are at most [`MAX_SEAT_NOTES`](super::MAX_SEAT_NOTES) at a
+    /// time, in addition to those that it has.
+    SeatNotes {
+        /// The player hosts this room.
+        room: RoomId,
+        /// This is what the server has sealed, to be shown with [`ToServer::SeatNotes`](super::ToServer::SeatNotes).
+        notes: Vec<SeatNote>,
+    },
 }
 
 /// The server answers a [`Request`](super::Request) with this.

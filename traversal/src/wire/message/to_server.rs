@@ -13,6 +13,7 @@ use super::listing::RoomQuery;
 use super::members::InRoom;
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
+use super::seat_notes::SeatNote;
 use super::seats::Rejoin;
 use crate::facts::NatFacts;
 use crate::failure::FailureReason;
@@ -144,6 +145,16 @@ pub enum ToServer {
         key: [u8; 32],
         /// The host has given this proof, see [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
         proof: [u8; PROOF],
+    },
+    /// Back in its room after a new login, its host says who had a seat there and is not back, for a server that was
+    /// restarted. There are at most [`MAX_SEAT_NOTES`](super::MAX_SEAT_NOTES) at a time.
+    SeatNotes {
+        /// This is the room that the player hosts.
+        room: RoomId,
+        /// The others know already that these players are away.
+        away: bool,
+        /// These are the notes, as the server gave them.
+        notes: Vec<SeatNote>,
     },
 }
 

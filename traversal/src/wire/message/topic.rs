@@ -127,6 +127,7 @@ impl Topical for ToPlayer {
             | Self::QuickMatched(_)
             | Self::Announcement { .. }
             | Self::Rooms(_)
+            | Self::SeatNotes { .. }
             | Self::Contacts(_) => return None,
             Self::Call(news) => Topic::Call(news.call()),
             Self::GoTo(_) => Topic::GoTo,

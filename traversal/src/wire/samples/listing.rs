@@ -22,6 +22,7 @@ pub(super) fn query() -> RoomQuery {
         descending: true,
         after: Some(cursor()),
         limit: 50,
+        show: vec!["list.mode".into()],
     }
 }
 

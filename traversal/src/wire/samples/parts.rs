@@ -9,8 +9,8 @@ use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, Por
 use crate::wire::message::{
     ContactNews, ExpectedWay, InviteToken, KickNote, MatchFound, Method, NumberRule, PlannedMethod,
     PlayerInfo, Presence, PunchPlan, QuickMatch, QuickRules, RelayGrant, Replan, Role, RoomBan, RoomInfo,
-    RoomOptions, RoomSummary, RoomTerms, RoomTicket, RoundTrip, SeatKept, SeatTerms, Teams, TextRule,
-    Topology,
+    RoomOptions, RoomSummary, RoomTerms, RoomTicket, RoundTrip, SeatKept, SeatNote, SeatTerms, Teams,
+    TextRule, Topology,
 };
 use crate::wire::port_report::{PortReport, ReportKey};
 
@@ -145,6 +145,10 @@ pub(super) fn ticket() -> RoomTicket {
 
 pub(super) fn note() -> KickNote {
     KickNote { player: id(8), until_s: u64::MAX, seal: CODE, serial: 2, lifted: false }
+}
+
+pub(super) fn seat_note() -> SeatNote {
+    SeatNote { player: player(), until_s: 1_800_000_000, seal: CODE }
 }
 
 pub(super) fn grant() -> RelayGrant {

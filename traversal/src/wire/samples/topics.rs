@@ -110,6 +110,7 @@ pub(super) fn rooms(all: &mut Samples) {
     all.put(room());
     all.put(ticket());
     all.put(note());
+    all.put(seat_note());
     all.put(terms());
     all.put(seats());
     for rejoin in [Rejoin::Now, Rejoin::After { seconds: 300 }, Rejoin::Never] {

@@ -125,6 +125,7 @@ fn to_server(all: &mut Samples) {
     put(ToServer::KickNotes { room: ROOM, notes: vec![note()] });
     put(ToServer::KeptPorts { match_id: MATCH, round: 258, ports: vec![40_000, 1_024] });
     put(ToServer::HostProof { room: ROOM, epoch: 3, key: KEY, proof: CODE });
+    put(ToServer::SeatNotes { room: ROOM, away: true, notes: vec![seat_note()] });
     use MatchOutcome as O;
     for outcome in [O::Direct, O::Relayed, O::Failed, O::Lost, O::Closed] {
         all.put(outcome);
@@ -206,6 +207,7 @@ fn to_player(all: &mut Samples) {
     let (away, spectators) = (vec![AwaySeat { player: id(8), kept_s: 300 }], vec![player()]);
     put(ToPlayer::Seats { room: ROOM, revision: 300, part: 0, parts: 1, away, spectators });
     put(ToPlayer::SeatKept(seat_kept()));
+    put(ToPlayer::SeatNotes { room: ROOM, notes: vec![seat_note()] });
 }
 
 fn answers(all: &mut Samples) {

@@ -238,6 +238,7 @@ impl Model {
             | ToPlayer::Seats { .. }
             | ToPlayer::Teams(_)
             | ToPlayer::SeatKept(_)
+            | ToPlayer::SeatNotes { .. }
             | ToPlayer::RoomChanged(_) => {
                 self.met.extend(about.iter().map(|other| (who, *other)));
             }

@@ -13,7 +13,7 @@ struct Crowd {
     contacts: Vec<Player>,
 }
 
-fn identity(n: u16) -> Identity {
+pub(super) fn identity(n: u16) -> Identity {
     let mut secret = [1; 32];
     // The lowest three bits of the first byte are none of a key's.
     secret[4..6].copy_from_slice(&n.to_le_bytes());
