@@ -3,9 +3,10 @@
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
 //! directions; `room`, `seats`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
-//! other), `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
+//! other), `calls`, `chat` and `rendezvous` (plans and facts of a match) are what they speak of.
 
 mod calls;
+mod chat;
 mod contacts;
 mod frame;
 mod gather;
@@ -25,6 +26,7 @@ pub use crate::failure::NoRelay;
 pub use crate::method::{ExpectedWay, Method, PlannedMethod, Role};
 pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
 pub use calls::{CallAnswer, CallEnd, CallNews, CallPlace, CallRequest};
+pub use chat::{ChatFault, ChatNews, ChatPlace, ChatRequest, ChatTo, checked_chat};
 pub use contacts::{CONTACTS_PER_PART, ContactNews, ContactsRequest, MAX_CONTACTS, Presence, Status};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};

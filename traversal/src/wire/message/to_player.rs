@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::calls::CallNews;
+use super::chat::{ChatFault, ChatNews};
 use super::contacts::ContactNews;
 use super::gather::{QueueStatus, QuickMatched};
 use super::invite::{InviteFault, InviteToken};
@@ -212,6 +213,8 @@ pub enum ToPlayer {
     },
     /// A player who has just logged in has a seat in a room, which it has not taken yet in this session.
     SeatKept(SeatKept),
+    /// Somebody has written something, or chat was switched on or off.
+    Chat(ChatNews),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -425,6 +428,15 @@ pub enum RequestError {
     /// No seat is kept for this player (any more).
     #[error("no seat is kept for you; join the room anew")]
     NoSeat,
+    /// A text was not handed on.
+    #[error(transparent)]
+    Chat(ChatFault),
+}
+
+impl From<ChatFault> for RequestError {
+    fn from(fault: ChatFault) -> Self {
+        Self::Chat(fault)
+    }
 }
 
 impl From<TextError> for RequestError {
