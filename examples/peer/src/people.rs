@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::FRAME;
 use crate::args::Common;
+use crate::chat::{self, ChatArgs};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum People {
@@ -101,6 +102,8 @@ pub(crate) struct Shown {
     /// Players who are not allowed may call, too
     #[arg(long)]
     pub(crate) strangers_ring: bool,
+    #[command(flatten)]
+    pub(crate) chat: ChatArgs,
     /// How long to stay: from the login on; with calls from the connection on
     #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) stay: Duration,
@@ -174,8 +177,9 @@ pub(crate) fn run(people: &People, config: TraversalConfig, stop: Arc<AtomicBool
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin, ScheduleRunnerPlugin::run_loop(FRAME)))
         .add_plugins(TraversalPlugin { config })
         .insert_resource(output)
+        .insert_resource(chat::Lines::of(&people.shown().chat))
         .insert_resource(task)
-        .add_systems(Update, (lobby, calls, rooms, finish).chain());
+        .add_systems(Update, (lobby, calls, rooms, chat::say, chat::print, finish).chain());
     headless::exit_code(&app.run())
 }
 

@@ -11,6 +11,7 @@ mod calls;
 mod presence;
 mod privacy;
 mod storm;
+mod texts;
 
 /// These are servers that share a registry, each with its players.
 struct Nodes {
