@@ -147,6 +147,23 @@ impl Program {
         assert!(status.success());
     }
 
+    /// Has it stand still (SIGSTOP), and waits until all its threads do: on a busy machine some run on for a while.
+    #[cfg(target_os = "linux")]
+    pub fn halt(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let runs = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state is the letter behind the name, which is in brackets.
+            stat.rsplit(") ").next().is_some_and(|state| !state.starts_with('T'))
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::fs::read_dir(&tasks).unwrap().flatten().any(runs) {
+            assert!(Instant::now() < deadline, "{} does not stop", self.name);
+            std::thread::yield_now();
+        }
+    }
+
     /// Returns all that it has written so far.
     pub fn log(&self) -> String {
         format!("--- stdout\n{}\n--- stderr\n{}", self.out.join("\n"), self.err.join("\n"))

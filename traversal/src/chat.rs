@@ -167,7 +167,7 @@ impl Chat {
             ChatFault::TooFast { retry_after_ms }
         };
         if self.texts.len() >= MAX_WAITING {
-            return Err(too_fast(Duration::from_secs(1)));
+            return Err(too_fast(ANEW));
         }
         let own = self.own.get_or_insert(Allowance { left: Allowance::OWN, at: now });
         own.take(now, Allowance::OWN).map_err(too_fast)?;

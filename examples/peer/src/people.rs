@@ -29,6 +29,7 @@ pub(crate) enum People {
     ///
     /// Those who are allowed hear of this player if they allow it, too. JSON events: logged_in {player}, presence {player, name,
     /// online, room, playing, away, text}, request_failed {request, text}. Succeeds if it was logged in.
+    #[command(after_help = chat::EVENTS)]
     Contacts {
         #[command(flatten)]
         shown: Shown,

@@ -59,7 +59,7 @@ fn a_text_goes_over_the_connections_and_through_the_server_where_they_do_not_car
     let sent = seen(&mut second, "chat_sent", "one, two");
     assert_eq!((&sent["by"], &sent["all"]), (&"connection".into(), &true.into()), "{sent}");
     // A host that does not answer passes nothing on: the server does.
-    host.signal("-STOP");
+    host.halt();
     second.give("three");
     assert_eq!(seen(&mut third, "chat", "three")["by"], "server");
     assert_eq!(seen(&mut second, "chat_sent", "three")["by"], "server");
@@ -178,6 +178,17 @@ fn the_operator_switches_chat_off_and_reads_reports() {
     }
     second.give("on again");
     seen(&mut third, "chat", "on again");
+}
+
+#[test]
+fn a_server_without_chat_says_so_at_once() {
+    let mut command = Lobby::command("127.0.0.1:0", &scratch("no-chat").join("key"));
+    let program = Program::start("lobby_server", command.args(["--chat", "off"]));
+    let lobby = Lobby::of(program, scratch("no-chat").join("key"));
+    let mut host = lobby.host("A", &["--for", "20", "--say", "hello"]);
+    assert_eq!(host.event("chat_switched", 10.0)["on"], false);
+    let why = seen(&mut host, "chat_refused", "hello")["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("switched it off"), "{why}");
 }
 
 /// This is a player's file, and the id in it.

@@ -243,7 +243,7 @@ impl Roster {
 
     /// Counts a text that a player writes, or returns how long it is to wait.
     pub(crate) fn take_text(&mut self, cx: &Context, id: SessionId, rate: Rate) -> Result<(), Duration> {
-        let Some(client) = self.sessions.get_mut(&id) else { return Err(Duration::from_secs(1)) };
+        let Some(client) = self.sessions.get_mut(&id) else { return Err(Duration::ZERO) };
         let texts = &mut client.busy(cx.now).texts;
         if texts.take(rate, cx.now) { Ok(()) } else { Err(texts.wait(rate, cx.now)) }
     }
