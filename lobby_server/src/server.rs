@@ -115,7 +115,7 @@ impl Server {
             matches: Matches::new(&config, now),
             rooms: Rooms::new(&config, limiter_key, now),
             people: Box::new(People::new(limiter_key, now)),
-            chat: Box::new(Chat::new(limiter_key, now)),
+            chat: Box::new(Chat::new()),
             stun: Stun::new(&config, limiter_key, now),
             place: Place::default(),
             neighbour: None,

@@ -4,7 +4,7 @@
 //! Texts that the players' agents send each other do not come here: this is the way for those who have no connection.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use traversal_core::id::{PlayerId, RequestId};
@@ -15,7 +15,7 @@ use traversal_core::wire::message::{
 use super::Server;
 use super::refusals::Refusal;
 use crate::ids::{Asker, SessionId};
-use crate::limits::{KeyLimiter, Rate};
+use crate::limits::{Rate, RecentLimiter};
 
 /// A player writes at this rate. Agents keep to five at once, and one a second: the rest is for what packets do on their way.
 pub(super) const TEXTS: Rate = Rate::new(1.0, 8.0);
@@ -52,12 +52,12 @@ pub struct ReportRow {
 /// This owner has what is to be kept about chat.
 pub(super) struct Chat {
     reports: VecDeque<ReportRow>,
-    reporters: KeyLimiter,
+    reporters: RecentLimiter<PlayerId>,
 }
 
 impl Chat {
-    pub(super) fn new(limiter_key: [u8; 16], now: Instant) -> Self {
-        Self { reports: VecDeque::new(), reporters: KeyLimiter::new(REPORTS, limiter_key, now) }
+    pub(super) fn new() -> Self {
+        Self { reports: VecDeque::new(), reporters: RecentLimiter::new(REPORTS) }
     }
 }
 
@@ -126,7 +126,7 @@ impl Server {
 
     /// Keeps what a player says of another one. The answer does not depend on whether that one exists.
     fn report(&mut self, by: PlayerId, player: PlayerId, text: String) -> Result<(), RequestError> {
-        if !self.chat.reporters.allow(&by.0, self.cx.now) {
+        if !self.chat.reporters.allow(by, self.cx.now) {
             self.cx.counters.limit(Refusal::ReportRate);
             return Err(RequestError::Limited { retry_after_s: 60 });
         }

@@ -375,7 +375,7 @@ fn nobody_takes_a_room_up_while_it_waits_for_a_match() {
     let ticket = world.fakes[three[1]].ticket();
     assert_eq!(world.answer(three[1], Request::LeaveRoom), Ok(Response::Done));
     assert!(world.answer(three[1], wish("duel", 2)).is_ok());
-    assert_eq!(world.answer(three[1], back_to(&room, ticket.clone())), Err(RequestError::AlreadyQueued));
+    assert_eq!(world.answer(three[1], back_to(&room, ticket)), Err(RequestError::AlreadyQueued));
     assert!(world.answer(three[2], wish("duel", 2)).is_ok());
     assert!(matched(&world.fakes[three[1]]).is_some());
     assert_eq!(world.fakes[three[0]].members(), [world.fakes[three[0]].id()], "nobody is left behind");
