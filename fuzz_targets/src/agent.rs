@@ -103,7 +103,11 @@ fn socket(u: &mut Unstructured<'_>, stage: &Stage) -> Result<SocketId> {
 
 fn pair_message(u: &mut Unstructured<'_>, stage: &Stage) -> Result<PairMessage> {
     let tag = u32::from(u8::arbitrary(u)?);
-    Ok(match u.int_in_range(0..=5)? {
+    let from = stage.known.players[u.choose_index(stage.known.players.len())?].id;
+    let number = u8::arbitrary(u)?.into();
+    Ok(match u.int_in_range(0..=7)? {
+        6 => PairMessage::Chat { from, number, alone: bool::arbitrary(u)?, text: text(u)? },
+        7 => PairMessage::ChatTaken { from, number, all: bool::arbitrary(u)? },
         0..=2 => PairMessage::Test { tag, method: *u.choose(&Method::ALL)? },
         3 => PairMessage::Confirm { tag, observed: address(u, &stage.known)?, test: Option::arbitrary(u)? },
         4 => PairMessage::Close { reason: text(u)? },

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use traversal_core::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use traversal_core::wire::codec;
 use traversal_core::wire::message::{
-    PlayerInfo, QuickMatch, Rejoin, RelayGrant, RoomInfo, RoomOptions, RoomTarget, RoomTicket, Topology,
+    ChatTo, PlayerInfo, QuickMatch, Rejoin, RelayGrant, RoomInfo, RoomOptions, RoomTarget, RoomTicket,
+    Topology,
 };
 use traversal_core::wire::port_report::PortReport;
 use traversal_core::{Command, Secret};
@@ -206,7 +207,12 @@ pub(crate) fn usual_addresses() -> Vec<SocketAddr> {
 
 /// Returns what the game may want of the server.
 pub(crate) fn command_options(u: &mut Unstructured<'_>, known: &Known, player: PlayerId) -> Result<Command> {
-    Ok(match u.int_in_range(0..=12)? {
+    Ok(match u.int_in_range(0..=14)? {
+        13 => {
+            let to = if bool::arbitrary(u)? { ChatTo::Player(player) } else { ChatTo::Room };
+            Command::Say { to, text: text(u)? }
+        }
+        14 => Command::Report { player, text: text(u)? },
         0 => Command::HostRoom(options(u)?),
         1 => {
             let wait = std::time::Duration::from_millis(*u.choose(&[0, 400, 4_000])?);

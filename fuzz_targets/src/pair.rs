@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::Identity;
-use traversal_core::id::MatchId;
+use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::text;
 use traversal_core::wire::message::{MAX_REASON, Method};
 use traversal_core::wire::pair::{
@@ -165,7 +165,11 @@ fn seal_parts(
 
 fn message(u: &mut Unstructured<'_>) -> Result<PairMessage> {
     let tag = u32::arbitrary(u)?;
-    Ok(match u.int_in_range(0..=3)? {
+    Ok(match u.int_in_range(0..=4)? {
+        4 => {
+            let (from, number) = (PlayerId([u8::arbitrary(u)?; 16]), u64::arbitrary(u)?);
+            PairMessage::ChatTaken { from, number, all: bool::arbitrary(u)? }
+        }
         0 => PairMessage::Test { tag, method: *u.choose(&Method::ALL)? },
         1 => {
             let observed = at(if bool::arbitrary(u)? { "192.0.2.1:9" } else { "[2001:db8::1]:65535" });

@@ -64,6 +64,8 @@ pub(crate) enum What {
         /// At most 400 characters.
         text: String,
     },
+    /// List what players told of each other, the newest last: the last 500, since the start.
+    Reports,
     /// Let nobody in any more, and end as at SIGTERM; asked a second time, end at once.
     Drain,
     /// Show the settings that can change while the server runs, or change some.
@@ -111,6 +113,7 @@ impl What {
                 ("/api/announce", Some(json!({ "game": game, "text": text })))
             }
             Self::Announce { game: None, text } => ("/api/announce", Some(json!({ "text": text }))),
+            Self::Reports => ("/api/reports", None),
             Self::Drain => ("/api/drain", Some(json!({}))),
             Self::Limits { changes } if changes.is_empty() => ("/api/limits", None),
             Self::Limits { changes } => {

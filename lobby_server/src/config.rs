@@ -90,6 +90,8 @@ pub struct ServerConfig {
     pub relay_budgets: RelayBudgets,
     /// One match may use the relay for so long (default 12 h).
     pub relay_lifetime: Duration,
+    /// This says whether players may write to each other (default: yes).
+    pub chat: bool,
     /// This says whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
     /// One IPv4 address or IPv6 /64 gets STUN answers at this rate (default 50 a second, 200 at once): they are longer than
@@ -155,6 +157,7 @@ impl Default for ServerConfig {
             relay_total_rate: relay_rate(50_000),
             relay_budgets: RelayBudgets::default(),
             relay_lifetime: Duration::from_secs(12 * 3600),
+            chat: true,
             stun: true,
             stun_rate: Rate::new(50.0, 200.0),
             hello_rate: Rate::new(256.0, 1024.0),

@@ -83,7 +83,7 @@ pub use relay::RelayMode;
 pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
 pub use server::{
     BanError, BanRow, Banned, Counters, GameNumbers, Gauges, LinkTransmit, NeighbourState, NotOne, PlayerRow,
-    Refusal, Refusals, RoomRow, Server, ServerSocket, ServerSocketId, ServerTransmit, Timings,
+    Refusal, Refusals, ReportRow, RoomRow, Server, ServerSocket, ServerSocketId, ServerTransmit, Timings,
 };
 pub use status::{Handle, Limit, Status};
 pub use surroundings::{Finding, NeighbourTrouble, Surroundings};

@@ -72,6 +72,12 @@ impl Bucket {
         true
     }
 
+    /// Returns how long it takes until there is a token again.
+    pub(crate) fn wait(&self, rate: Rate, now: Instant) -> Duration {
+        let missing = (1.0 - self.left(rate, now)).max(0.0);
+        Duration::try_from_secs_f64(missing / rate.per_second).unwrap_or(Duration::MAX)
+    }
+
     /// Takes one token if there is one.
     pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> bool {
         self.take_many(rate, now, 1.0)

@@ -124,6 +124,10 @@ struct Flags {
     #[arg(long, global = true, conflicts_with = "http")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_http: bool,
+    /// Whether players may write to each other. [default: on]
+    #[arg(long, global = true, value_name = "on|off", value_parser = clap::builder::BoolishValueParser::new())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat: Option<bool>,
     /// No TCP beside UDP: players whose networks block UDP cannot log in then.
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

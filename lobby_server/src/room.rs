@@ -80,6 +80,8 @@ pub(crate) struct Room {
     pub(crate) revision: u32,
     /// This is the bucket that limits how often the members are told who is inside, see [`ROOM_NEWS`].
     pub(crate) news: Bucket,
+    /// This is the bucket that limits what is written in the room.
+    pub(crate) texts: Bucket,
     /// The player that opened the room was at this address, which counts for the limit of rooms per address.
     pub(crate) opened_from: IpAddr,
     /// The room was opened then, or taken up after a restart.
@@ -126,6 +128,7 @@ impl Room {
             seat_news: origin != Origin::New,
             revision: 0,
             news: Bucket::full(ROOM_NEWS, now),
+            texts: Bucket::of_any_rate(now),
             opened_from: from,
             opened_at: now,
             stage: Stage::Claimed,

@@ -9,6 +9,7 @@
 //! turns without progress.
 
 mod bans;
+mod chat;
 mod context;
 mod counters;
 mod dispatch;
@@ -50,6 +51,8 @@ use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId,
 use crate::stun::{LONGEST_REQUEST, may_be};
 use crate::tokens::{Admission, NoVerdict, TokenCheck, TokenId, TokenQuestion, Tokens};
 pub use bans::{BanError, BanRow, Banned};
+use chat::Chat;
+pub use chat::ReportRow;
 use context::Context;
 pub use counters::{Counters, Gauges};
 pub use games::GameNumbers;
@@ -78,6 +81,7 @@ pub struct Server {
     matches: Matches,
     rooms: Rooms,
     people: Box<People>,
+    chat: Box<Chat>,
     stun: Stun,
     place: Place,
     /// Another server's address is the second one of this one.
@@ -111,6 +115,7 @@ impl Server {
             matches: Matches::new(&config, now),
             rooms: Rooms::new(&config, limiter_key, now),
             people: Box::new(People::new(limiter_key, now)),
+            chat: Box::new(Chat::new()),
             stun: Stun::new(&config, limiter_key, now),
             place: Place::default(),
             neighbour: None,
@@ -395,6 +400,7 @@ impl Server {
             Timer::Post => self.post_timeout(),
             Timer::Calling(player) => self.calling_timeout(player),
             Timer::Called(player) => self.called_timeout(player),
+            Timer::Texts(player) => self.texts_timeout(player),
             Timer::Listing => rooms.listing_timeout(others),
         }
     }

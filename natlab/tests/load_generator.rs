@@ -56,6 +56,21 @@ fn a_load_of_every_kind_is_carried_and_told() {
 }
 
 #[test]
+fn texts_between_contacts_are_carried_and_told() {
+    let lobby = test_support::lobby();
+    let to = lobby.addresses().first[0].to_string();
+    let players = ["--players", "80", "--login-rate", "100", "--relay-pairs", "0"];
+    let rates = ["--joins", "0", "--lists", "0", "--matches", "0", "--logins", "0", "--chat", "20"];
+    let output = load(&[&["--to", &to, "--no-echo", "--json"][..], &players, &rates].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let texts = act(&report, "text to a contact");
+    // At one a second and five at once, of which some are asked for twice in a second.
+    assert!(texts["count"].as_u64().unwrap() >= 15 && texts["p99_ms"].as_f64().unwrap() > 0.0, "{report:#}");
+    assert_eq!(report["errors"].as_object().unwrap().len(), 0, "{report:#}");
+}
+
+#[test]
 fn more_players_than_there_are_descriptors_for_are_refused_with_what_to_do() {
     let output = load(&["--players", "4000000", "--to", "127.0.0.1:9"]);
     assert!(!output.status.success());

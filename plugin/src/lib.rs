@@ -77,6 +77,7 @@
 // (starts and ends the threads), `run_loop`, `binding`, `sockets`, `stream`, `resolve`, `interfaces`, `port_mapping`,
 // `identity`, `known_servers`, `kept_profiles`. Arrows between modules go one way only.
 mod binding;
+mod chat;
 mod commands;
 mod conditions;
 mod config;
@@ -131,6 +132,10 @@ use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 use bevy_state::condition::state_changed;
 
 pub use bevy_renet;
+pub use chat::{
+    ChatReceived, ChatRefused, ChatSent, ChatSwitched, MutePlayer, MutedPlayers, PlayerReported,
+    ReportPlayer, SendChat,
+};
 pub use commands::TraversalCommands;
 pub use conditions::{
     client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready, spectating,
@@ -201,10 +206,10 @@ pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
 pub use traversal_core::wire::message::{
-    CallAnswer, CallEnd, InviteFault, InviteTerms, LoginRefusal, MAX_CONTACTS, MAX_INVITE_MINUTES,
-    MESH_CAPACITY, MatchEnd, Method, NoRelay, NumberRule, PlayerInfo, Presence, QueueStatus, QuickRules,
-    Rejoin, RequestError, Role, RoomBan, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Status,
-    TextRule, Topology,
+    CallAnswer, CallEnd, ChatFault, ChatTo, InviteFault, InviteTerms, LoginRefusal, MAX_CONTACTS,
+    MAX_INVITE_MINUTES, MESH_CAPACITY, MatchEnd, Method, NoRelay, NumberRule, PlayerInfo, Presence,
+    QueueStatus, QuickRules, Rejoin, RequestError, Role, RoomBan, RoomEnd, RoomInfo, RoomOptions,
+    RoomSummary, RoomTarget, Status, TextRule, Topology,
 };
 pub use traversal_core::wire::message::{
     Changes, CountdownEnd, CountdownRule, ExpectedWay, FilterTest, LISTED_PREFIX, MAX_MEMBER_BYTES,
@@ -212,17 +217,18 @@ pub use traversal_core::wire::message::{
     RoomFilter, RoomQuery, RoomSort, TeamWish,
 };
 pub use traversal_core::{
-    AgentConfig, BubbleTargets, Caps, Countdown, Detect, DisconnectReason, FactError, IntoSocketError,
-    KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts, NoPortMapping, PathInfo,
-    PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure, RequestKind, Secret,
+    AgentConfig, BubbleTargets, Caps, ChatWay, Countdown, Detect, DisconnectReason, FactError,
+    IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts,
+    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
+    RequestKind, Secret,
 };
 pub use trouble::Trouble;
 
 /// These rules are about texts that players see of each other: how long they may be, and how they are cleaned.
 pub mod text {
     pub use traversal_core::text::{
-        Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, PROPERTY_KEY, PROPERTY_VALUE,
-        REASON, ROOM_NAME, Rule, STATUS, TextError,
+        Breach, CHAT, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, PROPERTY_KEY,
+        PROPERTY_VALUE, REASON, REPORT, ROOM_NAME, Rule, STATUS, TextError,
     };
 }
 
@@ -241,6 +247,10 @@ struct AwayDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/contacts.md")]
 struct ContactsDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/chat.md")]
+struct ChatDoctests;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/seats.md")]

@@ -11,5 +11,6 @@ pub(crate) fn add(app: &mut bevy_app::App) {
     outcomes::add(app);
     room::add(app);
     crate::people::add(app);
+    crate::chat::add(app);
     invites::add(app);
 }

@@ -1,8 +1,8 @@
 //! Real programs on loopback, watched line by line.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use crate::{program, scratch};
 pub struct Program {
     name: String,
     child: Child,
+    input: Option<ChildStdin>,
     lines: Receiver<(bool, String)>,
     /// The program wrote these lines to stdout so far.
     pub out: Vec<String>,
@@ -26,7 +27,16 @@ pub struct Program {
 impl Program {
     /// Starts this command; `name` stands in messages about it.
     pub fn start(name: &str, command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_reading(name, command, Stdio::null())
+    }
+
+    /// Does the same with a program that is given lines by [`give`](Self::give).
+    pub fn start_with_input(name: &str, command: &mut Command) -> Self {
+        Self::start_reading(name, command, Stdio::piped())
+    }
+
+    fn start_reading(name: &str, command: &mut Command, input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (sender, lines) = channel();
         let err_sender = sender.clone();
@@ -41,7 +51,13 @@ impl Program {
                 let _ = err_sender.send((false, line));
             }
         });
-        Self { name: name.into(), child, lines, out: Vec::new(), err: Vec::new(), seen: 0 }
+        let input = child.stdin.take();
+        Self { name: name.into(), child, input, lines, out: Vec::new(), err: Vec::new(), seen: 0 }
+    }
+
+    /// Gives it a line to read.
+    pub fn give(&mut self, line: &str) {
+        writeln!(self.input.as_mut().expect("started with input"), "{line}").unwrap();
     }
 
     fn take(&mut self, timeout: Duration) -> Result<(), RecvTimeoutError> {
@@ -129,6 +145,23 @@ impl Program {
     pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Has it stand still (SIGSTOP), and waits until all its threads do: on a busy machine some run on for a while.
+    #[cfg(target_os = "linux")]
+    pub fn halt(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let runs = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state is the letter behind the name, which is in brackets.
+            stat.rsplit(") ").next().is_some_and(|state| !state.starts_with('T'))
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::fs::read_dir(&tasks).unwrap().flatten().any(runs) {
+            assert!(Instant::now() < deadline, "{} does not stop", self.name);
+            std::thread::yield_now();
+        }
     }
 
     /// Returns all that it has written so far.
@@ -272,6 +305,9 @@ pub fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
 
 fn start_peer(mut program: Command, name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
     program.args([kind, "--lobby", lobby, "--json"]).args(args);
+    if args.contains(&"--chat") {
+        return Program::start_with_input(name, &mut program);
+    }
     Program::start(name, &mut program)
 }
 

@@ -11,6 +11,7 @@ use self::life::Life;
 use self::matches::MatchNews;
 use crate::Identity;
 pub use crate::api::*;
+use crate::chat::Chat;
 use crate::config::AgentConfig;
 use crate::cx::Shared;
 use crate::detection::Detection;
@@ -46,6 +47,7 @@ pub struct Agent {
     shared: Shared,
     lobby: Lobby,
     people: People,
+    chat: Chat,
     detection: Detection,
     mapping: MappingCheck,
     peers: BTreeMap<MatchId, Peer>,
@@ -62,6 +64,7 @@ pub struct Agent {
     dropped: BTreeMap<Dropped, u64>,
 }
 
+mod chat;
 mod commands;
 mod datagrams;
 mod life;
@@ -88,6 +91,7 @@ impl Agent {
             shared: Shared::new(config, identity, seed, Main { v4: main.0, v6: main.1 }),
             lobby: Lobby::default(),
             people: People::default(),
+            chat: Chat::default(),
             detection: Detection::default(),
             mapping: MappingCheck::default(),
             peers: BTreeMap::new(),
@@ -212,6 +216,7 @@ impl Agent {
         }
         self.people.handle_timeout(&mut self.shared.cx(now));
         self.show_playing(now);
+        self.chat_timeout(now);
         self.life_timeout(now);
         self.mend_mesh(now);
         self.sweep(now);
@@ -267,6 +272,7 @@ impl Agent {
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.shared.config)).min();
         let mesh = self.mesh.poll_timeout().filter(|_| self.shared.link.is_online());
         let people = self.people.poll_timeout(self.shared.link.is_online());
+        let people = earliest(people, self.chat.poll_timeout());
         let own = earliest(people, self.life.poll_timeout());
         earliest(earliest(earliest(link, lobby), earliest(peers, mesh)), own)
     }

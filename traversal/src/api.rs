@@ -1,6 +1,7 @@
 //! What goes into an [`Agent`](crate::Agent) and what comes out of it: here sockets, the game's commands and the orders to the
 //! driver; `event` has what happened, `lobby` the words about the link to the server and about requests.
 
+mod chat;
 mod event;
 mod lobby;
 mod members;
@@ -8,6 +9,7 @@ mod members;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use chat::ChatWay;
 pub use event::{DisconnectReason, Event, LinkQuality, PathInfo, PathKind, RoomsFound};
 pub use lobby::{LobbyError, LobbyState, RequestFailure, RequestKind};
 pub use members::{Countdown, MemberDiff};
@@ -17,7 +19,7 @@ use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
 use crate::wire::message::{
-    CallAnswer, Changes, CountdownRule, InviteTerms, InviteToken, MemberChanges, QuickMatch, Rejoin,
+    CallAnswer, Changes, ChatTo, CountdownRule, InviteTerms, InviteToken, MemberChanges, QuickMatch, Rejoin,
     RoomOptions, RoomQuery, RoomTarget, Status,
 };
 
@@ -213,6 +215,23 @@ pub enum Command {
     LiftBan {
         /// This is the player.
         player: PlayerId,
+    },
+    /// This player writes something. Answered by [`Event::ChatSent`] or [`Event::ChatRefused`]. Five go at once, then one a
+    /// second; at most eight wait.
+    Say {
+        /// This says whom it is for.
+        to: ChatTo,
+        /// This is the text: 1 to 256 characters, at most 448 bytes, none of them invisible
+        /// ([`text::CHAT`](crate::text::CHAT)).
+        text: String,
+    },
+    /// This player tells the operator of the server of another one. Answered by [`Event::Reported`] or
+    /// [`Event::RequestFailed`].
+    Report {
+        /// This player is reported.
+        player: PlayerId,
+        /// This is what the reporter says: at most 400 characters and 800 bytes ([`text::REPORT`](crate::text::REPORT)).
+        text: String,
     },
 }
 

@@ -45,6 +45,7 @@ pub mod address;
 mod agent;
 mod api;
 mod attempt;
+mod chat;
 pub mod classify;
 pub mod config;
 mod cx;
@@ -84,7 +85,7 @@ pub mod wire;
 
 pub use address::{is_local, is_sendable};
 pub use agent::{
-    Agent, Command, Countdown, DisconnectReason, Event, IntoSocketError, KnownServer, LinkQuality,
+    Agent, ChatWay, Command, Countdown, DisconnectReason, Event, IntoSocketError, KnownServer, LinkQuality,
     LobbyError, LobbyState, MemberDiff, Output, PathInfo, PathKind, ReleasedSocket, RequestFailure,
     RequestKind, RoomsFound, Said, SocketId, StreamBy, StreamState, Transmit,
 };

@@ -16,9 +16,10 @@ use crate::attempt::Attempt;
 use crate::config::AgentConfig;
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
-use crate::id::MatchId;
+use crate::id::{MatchId, PlayerId};
 use crate::path::Paths;
 use crate::pulse::Pulse;
+use crate::seat::Seat;
 use crate::timer::{due, earliest};
 use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
@@ -79,6 +80,8 @@ pub(crate) struct Peer {
     cause: Option<FailureReason>,
     /// The last datagram said this about a proof of life.
     life_word: Option<LifeWord>,
+    /// The last datagram said this of a text.
+    chat_word: Option<ChatWord>,
 }
 
 /// This is what the other player says about proofs of life, for the agent, which knows the room.
@@ -88,6 +91,15 @@ pub(crate) enum LifeWord {
     Asked { challenge: [u8; CHALLENGE], way: Way, length: usize },
     /// The other player gives a proof.
     Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
+}
+
+/// This is what the other player's agent says of texts, for the agent, which knows the room.
+#[derive(Clone, Debug)]
+pub(crate) enum ChatWord {
+    /// This was written, see [`PairMessage::Chat`](crate::wire::pair::PairMessage::Chat).
+    Said { from: PlayerId, number: u64, alone: bool, text: String },
+    /// It was taken, see [`PairMessage::ChatTaken`](crate::wire::pair::PairMessage::ChatTaken).
+    Taken { from: PlayerId, number: u64, all: bool },
 }
 
 /// This says how far the search for a direct way has come.
@@ -159,6 +171,16 @@ impl Peer {
     /// Returns what the datagram that was just handled says about proofs of life.
     pub(crate) fn take_life_word(&mut self) -> Option<LifeWord> {
         self.life_word.take()
+    }
+
+    /// Returns what the datagram that was just handled says of a text.
+    pub(crate) fn take_chat_word(&mut self) -> Option<ChatWord> {
+        self.chat_word.take()
+    }
+
+    /// Returns what this player is to the other one.
+    pub(crate) fn seat(&self) -> Seat {
+        self.plan.seat()
     }
 
     /// Opens a datagram without taking it, see [`PairChannel::read`].

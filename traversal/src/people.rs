@@ -100,6 +100,11 @@ impl People {
         }
     }
 
+    /// Returns whether this player is allowed.
+    pub(crate) fn allows(&self, player: PlayerId) -> bool {
+        self.allowed.contains(&player)
+    }
+
     /// Notes whether the player is connected to another one.
     pub(crate) fn set_playing(&mut self, cx: &mut Cx<'_>, playing: bool) {
         if std::mem::replace(&mut self.status.playing, playing) != playing {
@@ -269,7 +274,7 @@ impl People {
 }
 
 /// Sends a request; false: there is no session that takes it.
-fn send(cx: &mut Cx<'_>, id: RequestId, request: Request) -> bool {
+pub(crate) fn send(cx: &mut Cx<'_>, id: RequestId, request: Request) -> bool {
     let now = cx.now;
     let Some(online) = cx.link.online() else { return false };
     let sent = online.session.send(now, ToServer::Request { id, request }).is_ok();

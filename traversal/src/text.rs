@@ -33,6 +33,8 @@ pub const MAX_ANNOUNCEMENT: usize = 800;
 pub const MAX_METADATA: usize = 384;
 /// What a player says of itself to its contacts has so many bytes at the most.
 pub const MAX_STATUS: usize = 120;
+/// What players write to each other has so many bytes at the most.
+pub const MAX_CHAT: usize = 448;
 /// The name of a quick match's mode has so many bytes at the most.
 pub const MAX_MODE: usize = 48;
 
@@ -66,6 +68,11 @@ pub const ANNOUNCEMENT: Rule =
     Rule { what: "announcement", chars: 400, bytes: MAX_ANNOUNCEMENT, empty: false };
 /// This rule is for what a player says of itself to its contacts.
 pub const STATUS: Rule = Rule { what: "status", chars: 60, bytes: MAX_STATUS, empty: true };
+/// This is the rule of what players write to each other. It goes in one piece by every way between two players, the narrowest
+/// one that a relay may have included.
+pub const CHAT: Rule = Rule { what: "text", chars: 256, bytes: MAX_CHAT, empty: false };
+/// This rule is for what a player tells the operator of another one.
+pub const REPORT: Rule = Rule { what: "report", chars: 400, bytes: 800, empty: true };
 /// This is the rule of a quick match's mode.
 pub const MODE: Rule = Rule { what: "mode of a quick match", chars: MAX_MODE, bytes: MAX_MODE, empty: true };
 /// This is the rule of a game's id.
@@ -352,6 +359,16 @@ pub(crate) fn read_announcement<'de, D: Deserializer<'de>>(from: D) -> Result<St
 /// Reads what a contact says of itself in a message, and cleans it.
 pub(crate) fn read_status<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| STATUS.clean(&text))
+}
+
+/// Reads what somebody has written in a message, and cleans it.
+pub(crate) fn read_chat<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| CHAT.clean(&text))
+}
+
+/// Reads what is told of another player in a message, and cleans it.
+pub(crate) fn read_report<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| REPORT.clean(&text))
 }
 
 /// Reads the name of a contact's room in a message, and cleans it.

@@ -8,6 +8,7 @@ use bevy_traversal::{BubbleTargets, Detect, MOST_PORTS_AHEAD, MappingProtocol, M
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
 
+use crate::chat::{self, ChatArgs};
 use crate::doctor::Doctor;
 use crate::invites::Inviting;
 use crate::known::Known;
@@ -72,7 +73,7 @@ pub(crate) enum Sub {
     #[command(flatten)]
     People(People),
     /// Open a room and play with who comes
-    #[command(after_help = EVENTS)]
+    #[command(after_help = format!("{EVENTS}\n\n{}", chat::EVENTS))]
     Host {
         /// Name of the room
         #[arg(long)]
@@ -126,7 +127,7 @@ pub(crate) enum Sub {
         common: Common,
     },
     /// Enter a room and play with its host
-    #[command(after_help = EVENTS)]
+    #[command(after_help = format!("{EVENTS}\n\n{}", chat::EVENTS))]
     Join {
         /// Name of the room, or its code
         #[arg(long, required_unless_present = "invite")]
@@ -318,6 +319,8 @@ pub(crate) struct Game {
     pub(crate) stall_timeout: Duration,
     #[command(flatten)]
     pub(crate) members: MembersArgs,
+    #[command(flatten)]
+    pub(crate) chat: ChatArgs,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

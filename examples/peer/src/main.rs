@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
 mod args;
+mod chat;
 mod doctor;
 mod finish;
 mod invites;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         .insert_resource(Session::new(goal, (game.cloned(), manual), deadline, stop))
         .init_resource::<Scores>()
         .insert_resource(seats::SeatFlags::of(&cli.command))
+        .insert_resource(chat::Lines::of(&game.map(|game| game.chat.clone()).unwrap_or_default()))
         .add_systems(
             Update,
             (
@@ -98,6 +100,7 @@ fn main() -> ExitCode {
                 )
                     .chain(),
                 (paths::nat, paths::contacts, paths::connections, paths::paths).chain(),
+                (chat::say, chat::print).chain(),
                 (seats::tell, seats::take, seats::put_out, play::play, finish::finish).chain(),
             )
                 .chain(),

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::FRAME;
 use crate::args::Common;
+use crate::chat::{self, ChatArgs};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum People {
@@ -28,6 +29,7 @@ pub(crate) enum People {
     ///
     /// Those who are allowed hear of this player if they allow it, too. JSON events: logged_in {player, contact}, presence {player, name,
     /// online, room, playing, away, text}, request_failed {request, text}. Succeeds if it was logged in.
+    #[command(after_help = chat::EVENTS)]
     Contacts {
         #[command(flatten)]
         shown: Shown,
@@ -101,6 +103,8 @@ pub(crate) struct Shown {
     /// Players who are not allowed may call, too
     #[arg(long)]
     pub(crate) strangers_ring: bool,
+    #[command(flatten)]
+    pub(crate) chat: ChatArgs,
     /// How long to stay: from the login on; with calls from the connection on
     #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) stay: Duration,
@@ -177,8 +181,9 @@ pub(crate) fn run(people: &People, config: TraversalConfig, stop: Arc<AtomicBool
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin, ScheduleRunnerPlugin::run_loop(FRAME)))
         .add_plugins(TraversalPlugin { config })
         .insert_resource(output)
+        .insert_resource(chat::Lines::of(&people.shown().chat))
         .insert_resource(task)
-        .add_systems(Update, (lobby, calls, rooms, finish).chain());
+        .add_systems(Update, (lobby, calls, rooms, chat::say, chat::print, finish).chain());
     headless::exit_code(&app.run())
 }
 

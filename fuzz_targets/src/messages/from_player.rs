@@ -3,8 +3,8 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
-    FilterTest, Frame, InRoom, InviteTerms, InviteToken, KeptMatch, MatchOutcome, Probe, ProbePurpose,
-    Request, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomTarget, ToServer,
+    ChatRequest, ChatTo, FilterTest, Frame, InRoom, InviteTerms, InviteToken, KeptMatch, MatchOutcome, Probe,
+    ProbePurpose, Request, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomTarget, ToServer,
 };
 
 use super::{
@@ -41,7 +41,14 @@ fn query(u: &mut Unstructured<'_>) -> Result<RoomQuery> {
 }
 
 fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
-    Ok(match u.int_in_range(0..=19)? {
+    Ok(match u.int_in_range(0..=20)? {
+        20 => Request::Chat(match u.int_in_range(0..=3)? {
+            0 => ChatRequest::Report { player: player(u, known)?, text: text(u)? },
+            which => {
+                let to = if which == 1 { ChatTo::Player(player(u, known)?) } else { ChatTo::Room };
+                ChatRequest::Say { number: u8::arbitrary(u)?.into(), to, text: text(u)? }
+            }
+        }),
         0 => Request::CreateRoom { options: options(u)? },
         1 => Request::JoinRoom { target: RoomTarget::Name(text(u)?), password: password(u)? },
         2 => {

@@ -3,9 +3,9 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
-    Facts, Farewell, Frame, MatchEnd, Method, NoRelay, PlannedMethod, PunchPlan, QueueStatus, QuickMatched,
-    Replan, RequestError, Response, Role, RoomEnd, RoomNews, RoomSummary, RoundTrip, SearchPermit, SeatKept,
-    ToPlayer,
+    ChatNews, ChatPlace, Facts, Farewell, Frame, MatchEnd, Method, NoRelay, PlannedMethod, PunchPlan,
+    QueueStatus, QuickMatched, Replan, RequestError, Response, Role, RoomEnd, RoomNews, RoomSummary,
+    RoundTrip, SearchPermit, SeatKept, ToPlayer,
 };
 
 use super::{
@@ -100,7 +100,7 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
     let turn = |u: &mut Unstructured<'_>| {
         u.choose(&[SearchPermit::Wait, SearchPermit::Begin, SearchPermit::Off]).copied()
     };
-    Ok(match u.int_in_range(0..=25)? {
+    Ok(match u.int_in_range(0..=26)? {
         0..=2 => {
             let id = one(u, &known.requests, |u| Ok(RequestId(u32::from(u8::arbitrary(u)?))))?;
             let result = match u.int_in_range(0..=4)? {
@@ -192,6 +192,14 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
             let room = room(u, known)?;
             ToPlayer::SeatKept(SeatKept { name: room.name, code: room.code, hosting: false, kept_s: 60 })
         }
+        26 => ToPlayer::Chat(if u.ratio(1, 4)? {
+            ChatNews::Switched { on: bool::arbitrary(u)? }
+        } else {
+            let own = one(u, &known.rooms, |u| room(u, known))?.id;
+            let place = if bool::arbitrary(u)? { ChatPlace::Room(own) } else { ChatPlace::Contact };
+            let number = u8::arbitrary(u)?.into();
+            ChatNews::Text { from: info(u, known)?, number, place, text: text(u)? }
+        }),
         22 if bool::arbitrary(u)? => {
             ToPlayer::QuickMatched(Box::new(QuickMatched { room: room(u, known)?, wanted: quick_match(u)? }))
         }

@@ -111,6 +111,7 @@ pub(super) enum Asked {
     Unban(Lift),
     Close(Close),
     Announce(Announce),
+    Reports,
     Drain,
 }
 
@@ -131,6 +132,7 @@ impl Asked {
             ("POST", "/api/unban") => json(body).map(Self::Unban),
             ("POST", "/api/close") => json(body).map(Self::Close),
             ("POST", "/api/announce") => json(body).map(Self::Announce),
+            ("GET", "/api/reports") => Ok(Self::Reports),
             ("POST", "/api/drain") => Ok(Self::Drain),
             _ => Err(Refused {
                 status: StatusCode::NOT_FOUND,
@@ -203,6 +205,7 @@ impl Asked {
                 tracing::info!(game, text, told, "an operator has told players something");
                 Ok(json!({ "told": told }))
             }
+            Self::Reports => Ok(json!({ "reports": bound.core().reports() })),
             Self::Drain => {
                 tracing::info!("an operator has the server end");
                 bound.handle().drain();

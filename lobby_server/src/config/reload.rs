@@ -10,6 +10,7 @@ use super::sources::nearest;
 /// These settings count from the moment on that they are read again; all others from the next start on. What players were
 /// told when they logged in (`session_timeout_s`) does not change under them.
 const RELOADS: &[&str] = &[
+    "chat",
     "drain_s",
     "games",
     "keep_seat_s",

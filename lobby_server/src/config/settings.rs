@@ -94,6 +94,8 @@ pub struct Settings {
     pub relay_games_gigabytes_per_month: BTreeMap<String, u32>,
     /// One match may use the relay for so many seconds (default 12 h).
     pub relay_lifetime_s: u64,
+    /// This says whether players may write to each other (default: yes).
+    pub chat: bool,
     /// This says whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
     /// This says whether no TCP is served: players whose networks block UDP cannot log in then.
@@ -181,6 +183,7 @@ impl Default for Settings {
             relay_games_gigabytes_per_day: BTreeMap::new(),
             relay_games_gigabytes_per_month: BTreeMap::new(),
             relay_lifetime_s: core.relay_lifetime.as_secs(),
+            chat: core.chat,
             stun: core.stun,
             no_tcp: false,
             tls_cert: None,
@@ -326,6 +329,7 @@ impl Settings {
             relay_total_rate: relay_rate(self.relay_total_kilobytes_per_s),
             relay_budgets: self.relay_budgets(),
             relay_lifetime: Duration::from_secs(self.relay_lifetime_s),
+            chat: self.chat,
             stun: self.stun,
             ..ServerConfig::default()
         }

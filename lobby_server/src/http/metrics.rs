@@ -71,6 +71,7 @@ impl Collector for Metrics {
         self.gauges(out)?;
         self.counters(out)?;
         self.refusals(out)?;
+        self.chat(out)?;
         self.matches(out)?;
         self.times(out)?;
         self.games(out)?;
@@ -249,6 +250,16 @@ impl Metrics {
         let rows = refusals.iter().map(|(refusal, count)| ([refusal.what(), refusal.reason()], count));
         let family = ("lobby_refused", "What was refused, and why.", MetricType::Counter);
         out.rows(family, ["what", "reason"], rows)
+    }
+
+    fn chat(&self, out: &mut Writer<'_, '_>) -> Result<(), Error> {
+        let counters = &self.status.counters;
+        let rows = [(["room"], counters.room_texts), (["contact"], counters.contact_texts)];
+        let family = ("lobby_texts", "Texts of players that were handed on.", MetricType::Counter);
+        out.rows(family, ["to"], rows)?;
+        let help = "Times that a reader did not get a text, because it takes nothing at present.";
+        out.counter("lobby_texts_dropped", help, counters.texts_dropped)?;
+        out.counter("lobby_reports", "Reports of players about others.", counters.reports)
     }
 
     fn matches(&self, out: &mut Writer<'_, '_>) -> Result<(), Error> {

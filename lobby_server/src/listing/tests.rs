@@ -64,6 +64,7 @@ fn room(index: u64, members: u16, map: &str) -> Shown {
             ..RoomSummary::default()
         },
         opened_s: 900 - index % 300,
+        properties: BTreeMap::new(),
         host: Some(HostReach {
             nat: if index.is_multiple_of(3) { random() } else { cone() },
             ..HostReach::default()

@@ -84,6 +84,14 @@ pub struct Counters {
     pub relays_refused: u64,
     /// So many datagrams for the relay were over its quotas.
     pub relay_limited: u64,
+    /// This counts the texts that were handed on in rooms, each once.
+    pub room_texts: u64,
+    /// This counts the texts that were handed on to contacts.
+    pub contact_texts: u64,
+    /// So many times a reader did not get a text, because it takes nothing at present.
+    pub texts_dropped: u64,
+    /// This counts the reports of players about others.
+    pub reports: u64,
     /// This is what was refused, by reason.
     pub refusals: Refusals,
 }

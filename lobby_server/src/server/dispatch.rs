@@ -114,6 +114,9 @@ impl Server {
             ToServer::Request { id: request, request: Request::Call(body) } => {
                 self.handle_people_request(id, request, PeopleRequest::Call(body));
             }
+            ToServer::Request { id: request, request: Request::Chat(body) } => {
+                self.handle_chat_request(id, request, body);
+            }
             ToServer::Request { id: request, request: body } => {
                 rooms.handle_request(others, id, request, body)
             }
@@ -203,6 +206,7 @@ impl Server {
             others.roster.tell_nodes(others.cx, id);
         }
         self.people_logged_in(player);
+        self.tell_chat_switch(id);
         true
     }
 

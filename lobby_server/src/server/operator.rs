@@ -166,7 +166,11 @@ impl Server {
     pub fn reconfigure(&mut self, now: Instant, config: ServerConfig) {
         self.cx.now = now;
         self.matches.set_relay_limits(config.relay_limits(), config.relay_budgets.clone());
+        let switched = self.cx.config.chat != config.chat;
         self.cx.config = config;
+        if switched {
+            self.chat_switched();
+        }
     }
 
     /// Has every later login's token checked by this; `None`: everybody may log in.

@@ -1,4 +1,4 @@
-//! People: contacts and what they hear of each other (M35), and calls (M36).
+//! People: contacts and what they hear of each other (M35), calls (M36), and what they write to each other.
 //!
 //! What one player's node has to say to another player's goes as a [`Word`](post::Word) by one way, whether both are at this
 //! node or at two. Nobody learns by content or by time whether a player exists who has not allowed it: what is not allowed is
@@ -9,6 +9,7 @@ mod contacts;
 mod post;
 mod presence;
 mod requests;
+mod texts;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -19,6 +20,7 @@ use self::calls::Calls;
 use self::contacts::Contacts;
 use self::post::{Envelope, Post};
 pub(super) use self::requests::PeopleRequest;
+use self::texts::Texts;
 use super::Server;
 use super::context::Context;
 use super::rooms::Rooms;
@@ -31,6 +33,7 @@ pub(super) struct People {
     contacts: Contacts,
     calls: Calls,
     post: Post,
+    texts: Texts,
     /// These other nodes were there when the registry last told.
     nodes: BTreeSet<u64>,
 }
@@ -48,6 +51,7 @@ impl People {
             contacts: Contacts::new(limiter_key, now),
             calls: Calls::default(),
             post: Post::default(),
+            texts: Texts::default(),
             nodes: BTreeSet::new(),
         }
     }
@@ -73,6 +77,7 @@ impl Server {
                 self.refresh(player);
             } else {
                 self.end_calls_of(player);
+                self.forget_texts_of(player);
                 self.people.contacts.gone(&mut self.cx, &mut self.people.post, player);
             }
         }
@@ -85,6 +90,7 @@ impl Server {
     /// A player has logged in, perhaps in place of an older session: what that one was told counts no more.
     pub(super) fn people_logged_in(&mut self, player: PlayerId) {
         self.end_calls_of(player);
+        self.forget_texts_of(player);
         let game = self.roster.client_of(player).map(|client| client.login().game());
         let People { contacts, post, .. } = &mut *self.people;
         if contacts.game_of(player) == game {
@@ -170,7 +176,7 @@ impl Server {
     }
 
     /// Hands out all words that wait: to players here, and to the nodes of others.
-    fn hand_out_words(&mut self) {
+    pub(super) fn hand_out_words(&mut self) {
         while let Some(envelope) = self.people.post.pop() {
             let (own, far): (Vec<PlayerId>, Vec<PlayerId>) =
                 envelope.to.iter().partition(|player| self.roster.session_of(**player).is_some());
@@ -195,6 +201,17 @@ impl Server {
                 let news = presence::News { game: &envelope.game, of: envelope.from, node, state };
                 for to in &envelope.to {
                     contacts.learn(post, *to, &news, *answer);
+                }
+            }
+            post::Word::Text { number, name, text } => {
+                for to in &envelope.to {
+                    let said = (*number, name.clone(), text.clone());
+                    self.take_text((&envelope.game, envelope.from), *to, said);
+                }
+            }
+            post::Word::TextTaken { number } => {
+                for to in &envelope.to {
+                    self.text_taken(envelope.from, *to, *number);
                 }
             }
             post::Word::Call(word) => {

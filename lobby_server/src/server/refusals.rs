@@ -123,6 +123,18 @@ refusals! {
     TcpOfAddress = ("tcp", "address-full"),
     /// A connection of TLS: its address begins more of them than it may.
     TlsRate = ("tls", "rate"),
+    /// A text: chat is switched off.
+    ChatOff = ("chat", "off"),
+    /// A text: its player writes more than it may.
+    ChatRate = ("chat", "rate"),
+    /// A text: more is written in its room than may be.
+    ChatRoomRate = ("chat", "room-rate"),
+    /// A text: it breaks its rule.
+    ChatText = ("chat", "text"),
+    /// A text to another player: that one is not on line, or the two have not allowed each other.
+    ChatUnreached = ("chat", "not-reached"),
+    /// A report of another player: its player makes more of them than it may.
+    ReportRate = ("report", "rate"),
 }
 
 impl Refusal {

@@ -5,6 +5,7 @@
 mod away;
 mod banning;
 mod calling;
+mod chatting;
 mod creating;
 mod elsewhere;
 mod gathering;

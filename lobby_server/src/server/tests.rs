@@ -2,6 +2,7 @@
 
 mod amplification;
 mod bans;
+mod chat;
 mod elsewhere;
 mod faults;
 mod gathering;

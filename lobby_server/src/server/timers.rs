@@ -58,6 +58,8 @@ pub(super) enum Timer {
     Calling(PlayerId),
     /// It has rung at this player for long enough.
     Called(PlayerId),
+    /// No word has come of texts that this player wrote to contacts.
+    Texts(PlayerId),
     /// Players who watch rooms are told what is new, and the registry is asked for it.
     Listing,
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use traversal_core::Command;
-use traversal_core::wire::message::QuickMatch;
+use traversal_core::wire::message::{ChatTo, QuickMatch};
 use traversal_udp::{Buffer, Origin, Outgoing, Received, Socket};
 
 use super::order::Order;
@@ -96,6 +96,7 @@ impl<'a> Crew<'a> {
             pace(Act::Login, order.logins),
             pace(Act::List, order.lists),
             pace(Act::Match, order.matches),
+            pace(Act::Chat, order.chat),
         ];
         if order.rooms > 0 {
             paces.push(pace(Act::Join, order.joins));
@@ -211,8 +212,7 @@ impl<'a> Crew<'a> {
     /// Gives the player of this number a seat, and has it log in.
     fn seat(&mut self, now: Instant, number: usize, act: Act) -> io::Result<()> {
         let ((ip, server), role) = (self.order.place(number), self.order.role(number));
-        let mut secret = [0; 32];
-        self.rng.fill_bytes(&mut secret);
+        let secret = self.order.secret(number);
         let index = self.seats.len();
         // An agent has a main socket for IPv4 in any case.
         let v4 = if ip.is_ipv4() { ip } else { Ipv4Addr::LOCALHOST.into() };
@@ -228,6 +228,7 @@ impl<'a> Crew<'a> {
         let relayed = matches!(role, Role::RelayHost(_) | Role::RelayGuest(_));
         let mut seat = Seat::new(about, secret, role, (ip, server), (main, main_v6), now);
         seat.sockets = sockets;
+        seat.contact = self.order.contact(number);
         if relayed {
             seat.player.play(Box::new(Chatter {
                 start: self.start,
@@ -358,7 +359,7 @@ impl<'a> Crew<'a> {
             {
                 let gap = -(1.0 - self.rng.random::<f64>()).ln() / per_second;
                 self.paces[index].next = Some(next + Duration::from_secs_f64(gap));
-                match self.idle_seat() {
+                match self.idle_seat(act) {
                     Some(seat) => self.begin(now, seat, act),
                     None => self.tally.skipped += 1,
                 }
@@ -366,12 +367,13 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn idle_seat(&mut self) -> Option<usize> {
+    fn idle_seat(&mut self, act: Act) -> Option<usize> {
         (0..DRAWS).find_map(|_| {
             let count = self.seats.len();
             let index = (count > 0).then(|| self.rng.random_range(0..count))?;
             let seat = &self.seats[index];
-            (seat.online && seat.doing == Doing::Idle && seat.role == Role::Wanderer).then_some(index)
+            let may = act != Act::Chat || seat.contact.is_some();
+            (seat.online && seat.doing == Doing::Idle && seat.role == Role::Wanderer && may).then_some(index)
         })
     }
 
@@ -389,6 +391,12 @@ impl<'a> Crew<'a> {
             Act::Match => {
                 let wanted = QuickMatch { mode: "load".into(), players: 2, ..QuickMatch::default() };
                 seat.player.command(now, Command::QuickMatch(wanted));
+            }
+            Act::Chat => {
+                if let Some(player) = seat.contact {
+                    let (to, text) = (ChatTo::Player(player), "shall we play a round?".into());
+                    seat.player.command(now, Command::Say { to, text });
+                }
             }
             _ => {
                 seat.player.command(now, Command::Disconnect);

@@ -77,6 +77,9 @@ pub struct LoadArgs {
     /// Players a second who want a quick match of two
     #[arg(long, value_name = "PER_SECOND", default_value_t = 10.0, value_parser = rate)]
     matches: f64,
+    /// Texts a second that players write to the one contact that each of them has
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0, value_parser = rate)]
+    chat: f64,
     /// Pairs of players who play over the relay
     #[arg(long, value_name = "N", default_value_t = 5)]
     relay_pairs: u32,
@@ -245,6 +248,7 @@ fn order(args: &LoadArgs, target: &Target) -> Order {
         stay: Duration::from_secs_f64(args.stay),
         lists: args.lists,
         matches: args.matches,
+        chat: args.chat,
         relay_rate: args.relay_rate,
         relay_bytes: args.relay_bytes.into(),
         lean: args.lean,

@@ -3,6 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use traversal_core::Identity;
+use traversal_core::id::PlayerId;
+
 use super::seat::Role;
 
 /// What a load consists of; each thread has its part of it. Rates are events per second, over all threads.
@@ -28,6 +33,7 @@ pub(super) struct Order {
     pub(super) stay: Duration,
     pub(super) lists: f64,
     pub(super) matches: f64,
+    pub(super) chat: f64,
     pub(super) relay_rate: f64,
     pub(super) relay_bytes: usize,
     /// Players have no sockets beside the main ones.
@@ -50,6 +56,23 @@ impl Order {
         } else {
             Role::Wanderer
         }
+    }
+
+    /// Returns the secret of the identity of the player of this number, which others can work out as well.
+    pub(super) fn secret(&self, number: usize) -> [u8; 32] {
+        let mut secret = [0; 32];
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
+        rng.set_stream(1 + number as u64);
+        rng.fill_bytes(&mut secret);
+        secret
+    }
+
+    /// Returns the contact to whom the player of this number writes, if there is to be chat and it has one.
+    pub(super) fn contact(&self, number: usize) -> Option<PlayerId> {
+        let other = number ^ 1;
+        let wanders = |number| number < self.players && self.role(number) == Role::Wanderer;
+        let pair = self.chat > 0.0 && wanders(number) && wanders(other);
+        pair.then(|| Identity::from_secret(self.secret(other)).player_id())
     }
 
     /// Returns the address of the player of this number, and the server's in its family: 127.64.0.0/10 has a place for
@@ -90,6 +113,7 @@ mod tests {
             stay: Duration::ZERO,
             lists: 0.0,
             matches: 0.0,
+            chat: 1.0,
             relay_rate: 0.0,
             relay_bytes: 0,
             lean: false,
@@ -106,6 +130,10 @@ mod tests {
         let places: BTreeSet<IpAddr> = (0..110).map(|number| order.place(number).0).collect();
         assert_eq!(places.len(), 110 - 5 + 1);
         assert!(places.iter().all(IpAddr::is_loopback));
+        // Two who wander have each other.
+        let id = |number| Identity::from_secret(order.secret(number)).player_id();
+        assert_eq!((order.contact(20), order.contact(21)), (Some(id(21)), Some(id(20))));
+        assert_eq!((order.contact(3), order.contact(100)), (None, None));
         // A crowd's number is beyond two bytes, too.
         assert_eq!(order.place(70_000).0, IpAddr::from([127, 65, 17, 112]));
     }

@@ -80,6 +80,8 @@ pub(super) struct Seat {
     pub(super) online: bool,
     /// It asked to join then, and has no path yet.
     pub(super) path_since: Option<Instant>,
+    /// It writes to this player, who writes to it.
+    pub(super) contact: Option<PlayerId>,
     /// It leaves its room then.
     pub(super) leave_at: Option<Instant>,
     /// Its sockets: how the agent calls them, and where the crew keeps them.
@@ -115,6 +117,7 @@ impl Seat {
             doing: Doing::Nothing,
             online: false,
             path_since: None,
+            contact: None,
             leave_at: None,
             sockets: Vec::new(),
             due: None,
@@ -125,6 +128,9 @@ impl Seat {
     pub(super) fn log_in(&mut self, now: Instant, act: Act) {
         self.doing = Doing::Waiting(act, now);
         self.player.command(now, Command::LocalAddresses(vec![self.ip]));
+        if let Some(contact) = self.contact.filter(|_| act != Act::Login) {
+            self.player.command(now, Command::SetContacts(vec![contact]));
+        }
         self.player.command(now, Command::Connect(vec![self.server]));
     }
 

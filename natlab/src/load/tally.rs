@@ -85,6 +85,8 @@ pub(super) enum Act {
     Leave,
     /// From the wish for a quick match to its room.
     Match,
+    /// From a text to a contact to the word that it has arrived.
+    Chat,
     /// From one player of a pair over the relay to the other.
     Relay,
 }
@@ -100,6 +102,7 @@ impl Act {
             Self::Path => "path to the host",
             Self::Leave => "leave",
             Self::Match => "quick match",
+            Self::Chat => "text to a contact",
             Self::Relay => "relayed datagram",
         }
     }

@@ -14,6 +14,7 @@ use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
 use traversal_core::{DisconnectReason, Event, LobbyState, RequestFailure, RequestKind, RoomsFound, Seat};
 
 use super::room::RoomSide;
+use crate::chat::ChatSide;
 use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
 use crate::messages::invites::{InviteMade, InvitesRevoked};
@@ -86,6 +87,7 @@ pub(crate) struct AppSide<'w> {
     qualities: ResMut<'w, Qualities>,
     shared: RoomSide<'w>,
     people: PeopleSide<'w>,
+    chat: ChatSide<'w>,
     out: Outcomes<'w>,
 }
 
@@ -236,6 +238,7 @@ impl AppSide<'_> {
             }
             event => {
                 let left = self.shared.event(event).and_then(|event| self.people.event(event));
+                let left = left.and_then(|event| self.chat.event(event));
                 let left = left.and_then(|event| self.seat_event(event));
                 if let Some(event) = left {
                     self.peer_event(event, generation);

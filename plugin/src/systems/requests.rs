@@ -7,6 +7,7 @@ use traversal_core::{Command, RequestFailure, RequestKind as Kind};
 
 use super::News;
 use super::room::RoomRequests;
+use crate::chat::ChatRequests;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 use crate::messages::requests as m;
@@ -41,7 +42,7 @@ pub(crate) fn hand_over_requests(
     requests: Requests,
     mut link: ResMut<TraversalLink>,
     lobby: Res<LobbyLink>,
-    mut people: PeopleRequests,
+    (mut people, mut chat): (PeopleRequests, ChatRequests),
     mut failed: MessageWriter<RequestFailed>,
     mut news: ResMut<News>,
 ) {
@@ -134,6 +135,7 @@ pub(crate) fn hand_over_requests(
         link.command(Command::ClosePeer { player, reason });
     });
     people.hand_over(link, &mut failed);
+    chat.hand_over(link, &mut failed);
     link.hand_over();
 }
 

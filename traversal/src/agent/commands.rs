@@ -89,6 +89,8 @@ impl Agent {
                 let request = CallRequest::HangUp { call };
                 self.people.about_call(&mut self.shared.cx(now), RequestKind::HangUp, request);
             }
+            Command::Say { to, text } => self.say(now, to, text),
+            Command::Report { player, text } => self.report(now, player, &text),
             Command::AnswerMatch { proposal, accept } => {
                 self.lobby.answer_match(&mut self.shared.cx(now), proposal, accept);
             }

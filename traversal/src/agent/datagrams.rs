@@ -58,6 +58,7 @@ impl Agent {
         let mut cx = self.shared.cx(now);
         let news = peer.handle_datagram(&mut cx, way, &mut buffer)?;
         let (word, contact) = (peer.take_life_word(), peer.take_contact());
+        let chat = peer.take_chat_word();
         if let Some(news) = news {
             self.handle_peer(now, id, news);
         }
@@ -66,6 +67,9 @@ impl Agent {
         }
         if let Some(word) = word {
             self.handle_life(now, id, word);
+        }
+        if let Some(word) = chat {
+            self.handle_chat_word(now, id, word);
         }
         Ok(())
     }

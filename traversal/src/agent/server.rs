@@ -29,6 +29,7 @@ impl Agent {
                 let news = self.lobby.logged_in(&mut cx);
                 self.handle_lobby(now, news);
                 self.people.logged_in(&mut self.shared.cx(now));
+                self.chat_logged_in(now);
                 self.mapping.logged_in(&mut self.shared.cx(now));
             }
             Some(LinkEvent::MappedPortSeen { port, token, from }) => {
@@ -67,6 +68,10 @@ impl Agent {
         let mut cx = self.shared.cx(now);
         match message {
             ToPlayer::Response { id, result } => {
+                if self.handle_chat_response(now, id, &result) {
+                    return;
+                }
+                let mut cx = self.shared.cx(now);
                 if self.people.handle_response(&mut cx, id, &result) {
                     return;
                 }
@@ -147,6 +152,7 @@ impl Agent {
             ToPlayer::InRoom { room, news } => self.lobby.handle_in_room(&mut cx, room, news),
             ToPlayer::Contacts(news) => self.people.handle_news(&mut cx, news),
             ToPlayer::Call(news) => self.handle_call(now, news),
+            ToPlayer::Chat(news) => self.handle_chat_news(now, news),
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
             ToPlayer::Facts { match_id, facts } => self.match_news(now, match_id, MatchNews::Facts(facts)),
         }

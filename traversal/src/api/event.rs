@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Countdown, LobbyState, MemberDiff, RequestFailure, RequestKind, SocketId};
+use super::{ChatWay, Countdown, LobbyState, MemberDiff, RequestFailure, RequestKind, SocketId};
 use crate::failure::FailureReport;
 use crate::id::{CallId, JoinId, PlayerId};
 use crate::kept::KeptProfile;
@@ -12,8 +12,8 @@ use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
-    CallEnd, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PlayerInfo, Presence, QueueStatus,
-    RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary, SeatKept,
+    CallEnd, ChatTo, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PlayerInfo, Presence,
+    QueueStatus, RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary, SeatKept,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -428,4 +428,51 @@ pub enum Event {
     Bans(Vec<RoomBan>),
     /// The server has let a player come back that was put out.
     BanLifted(PlayerId),
+    /// A text of this player was handed on.
+    ChatSent {
+        /// This player's number of the text.
+        number: u64,
+        /// This says whom it was for.
+        to: ChatTo,
+        /// This is the text as the others read it.
+        text: String,
+        /// It went by this way.
+        by: ChatWay,
+        /// All who are in the room have it, or had it sent by the server. Else the server is not reached and some have not
+        /// taken it.
+        all: bool,
+    },
+    /// A text of this player was not handed on.
+    ChatRefused {
+        /// This says whom it was for.
+        to: ChatTo,
+        /// This is the text as the game gave it.
+        text: String,
+        /// This says why; of what the server or the agent refuses it is a
+        /// [`ChatFault`](crate::wire::message::ChatFault).
+        why: RequestFailure,
+    },
+    /// Somebody has written something.
+    ChatReceived {
+        /// This is the writer. The name is the one that the server knows it by, as far as it came by the server.
+        from: PlayerInfo,
+        /// The writer's number of the text: it counts up while its game runs, also over texts that were not for this player.
+        number: u64,
+        /// It was for the room that this player is in, or for this player alone.
+        to: ChatTo,
+        /// This is the text, without what is not to be shown.
+        text: String,
+        /// It came by this way.
+        by: ChatWay,
+    },
+    /// The operator of the lobby server has switched chat off, or on again.
+    ChatSwitched {
+        /// There is chat.
+        on: bool,
+    },
+    /// The operator of the lobby server can read what this player said of another one.
+    Reported {
+        /// This player was reported.
+        player: PlayerId,
+    },
 }

@@ -163,6 +163,8 @@ pub enum RequestKind {
     ListBans,
     /// The game wants to let somebody come back ([`Command::LiftBan`](super::Command::LiftBan)).
     LiftBan,
+    /// The game tells the operator of a player ([`Command::Report`](super::Command::Report)).
+    Report,
 }
 
 /// This says why a request did not come about.

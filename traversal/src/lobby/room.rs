@@ -85,6 +85,11 @@ impl Room {
         }
     }
 
+    /// Gives those who watch the room, as far as is known.
+    pub(crate) fn spectators(&self) -> impl Iterator<Item = PlayerId> + '_ {
+        self.seats.spectators().iter().map(|player| player.id)
+    }
+
     /// Returns whether this player only watches.
     pub(crate) fn is_watched(&self) -> bool {
         matches!(self.entered_by, Request::Spectate { .. })

@@ -30,6 +30,11 @@ impl Seats {
         self.away.contains(&player)
     }
 
+    /// Returns those who watch the room, as the game was told last.
+    pub(super) fn spectators(&self) -> &[PlayerInfo] {
+        &self.spectators
+    }
+
     /// Returns what is still known when the room is entered anew: its revisions may begin anew.
     pub(super) fn again(self) -> Self {
         Self { revision: None, parts: BTreeMap::new(), whole: None, ..self }

@@ -71,6 +71,7 @@ impl Peer {
             over_tcp: plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked,
             cause: None,
             life_word: None,
+            chat_word: None,
             plan,
         };
         peer.add_first_ways(cx);

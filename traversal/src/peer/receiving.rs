@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::away::LOST;
-use super::{LifeWord, Peer, PeerNews, PeerStage};
+use super::{ChatWord, LifeWord, Peer, PeerNews, PeerStage};
 use crate::address::is_local;
 use crate::api::{DisconnectReason, Event, PathKind};
 use crate::cx::Cx;
@@ -116,6 +116,12 @@ impl Peer {
             }
             PairMessage::ProofOfLife { challenge, proof } => {
                 self.life_word = Some(LifeWord::Proof { challenge, proof });
+            }
+            PairMessage::Chat { from, number, alone, text } => {
+                self.chat_word = Some(ChatWord::Said { from, number, alone, text });
+            }
+            PairMessage::ChatTaken { from, number, all } => {
+                self.chat_word = Some(ChatWord::Taken { from, number, all });
             }
             PairMessage::Test { .. } | PairMessage::Confirm { .. } | PairMessage::ProveLife { .. } => {}
         }

@@ -115,12 +115,16 @@ impl Peer {
 
     /// Asks the other player, who hosts, for a proof that it is alive; both ways where the one in use is in doubt.
     pub(crate) fn ask_for_proof(&mut self, cx: &mut Cx<'_>, challenge: [u8; CHALLENGE]) {
+        self.tell(cx, &PairMessage::ProveLife { challenge });
+    }
+
+    /// Sends a message by the way in use; both ways where that is in doubt.
+    pub(crate) fn tell(&mut self, cx: &mut Cx<'_>, message: &PairMessage) {
         let Some(way) = self.selected() else { return };
-        let message = PairMessage::ProveLife { challenge };
         if !way.is_relay() && self.paths.is_doubtful() {
-            self.send_message(cx, Way::relay(way.remote), &message);
+            self.send_message(cx, Way::relay(way.remote), message);
         }
-        self.send_message(cx, way, &message);
+        self.send_message(cx, way, message);
     }
 
     /// Answers to where something authentic came from, one for one, and with no more bytes than the `length` that came:

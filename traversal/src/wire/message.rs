@@ -2,10 +2,11 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `seats`, `seat_notes`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what members tell each
-//! other), `calls` and `rendezvous` (plans and facts of a match) are what they speak of.
+//! directions; `room`, `calls`, `chat` and `rendezvous` (plans and facts of a match) are what they speak of., `contacts`, `gather` (room shapes, `invite`, `listing`, `members` (what members tell each
+//! other), `seat_notes`, `seats`, quick matches),
 
 mod calls;
+mod chat;
 mod contacts;
 mod frame;
 mod gather;
@@ -26,6 +27,7 @@ pub use crate::failure::NoRelay;
 pub use crate::method::{ExpectedWay, Method, PlannedMethod, Role};
 pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
 pub use calls::{CallAnswer, CallEnd, CallNews, CallPlace, CallRequest};
+pub use chat::{ChatFault, ChatNews, ChatPlace, ChatRequest, ChatTo, checked_chat};
 pub use contacts::{CONTACTS_PER_PART, ContactNews, ContactsRequest, MAX_CONTACTS, Presence, Status};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};

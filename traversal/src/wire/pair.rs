@@ -33,7 +33,7 @@ use super::life::{CHALLENGE, PROOF};
 use super::message::Method;
 use super::replay::ReplayWindow;
 use super::{Dropped, FORGERIES, Kind, MAX_DATAGRAM, codec, take};
-use crate::id::MatchId;
+use crate::id::{MatchId, PlayerId};
 use crate::text;
 pub use keys::PairKeys;
 use parts::PART_HEADER;
@@ -100,6 +100,28 @@ pub enum PairMessage {
         challenge: [u8; CHALLENGE],
         /// The proof is about the room that the sender hosts.
         proof: [u8; PROOF],
+    },
+    /// Somebody has written this: the sender, or a member of whom the host of the room passes it on. It is sent again until it is
+    /// answered with [`PairMessage::ChatTaken`].
+    Chat {
+        /// This is the writer.
+        from: PlayerId,
+        /// The writer's number of the text.
+        number: u64,
+        /// It is for the other side alone; else for all in the room.
+        alone: bool,
+        /// This is the text.
+        #[serde(deserialize_with = "text::read_chat")]
+        text: String,
+    },
+    /// A text has arrived.
+    ChatTaken {
+        /// This is its writer.
+        from: PlayerId,
+        /// The writer's number of the text.
+        number: u64,
+        /// All have it to whom the answering side passes it on; there may be none.
+        all: bool,
     },
 }
 

@@ -31,6 +31,10 @@ pub(super) enum Word {
     },
     /// It is about a call.
     Call(CallWord),
+    /// The sender, who goes by this name, writes this.
+    Text { number: u64, name: String, text: String },
+    /// The sender's node has taken the text of this number.
+    TextTaken { number: u64 },
 }
 
 /// These are the words of a call.

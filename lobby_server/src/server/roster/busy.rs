@@ -9,6 +9,7 @@ use super::client::{Client, HalfOpen};
 use super::moving::{Challenge, Former};
 use crate::config::ServerConfig;
 use crate::limits::Bucket;
+use crate::server::chat::TEXTS;
 
 /// This is there from the login on, and again whenever the player does something.
 pub(super) struct Busy {
@@ -26,6 +27,8 @@ pub(super) struct Busy {
     pub(super) probes: Bucket,
     pub(super) knocks: Bucket,
     pub(super) requests: Bucket,
+    /// This limits what it writes.
+    pub(super) texts: Bucket,
     /// This limits how much it causes others to be told.
     pub(super) effects: Bucket,
     /// This says when it last sent something to be relayed.
@@ -45,6 +48,7 @@ impl Busy {
             probes: full,
             knocks: full,
             requests: full,
+            texts: full,
             effects: full,
             relayed_at: None,
         }
@@ -57,6 +61,7 @@ impl Busy {
             (&self.probes, config.probe_rate),
             (&self.knocks, config.knock_rate),
             (&self.requests, config.request_rate),
+            (&self.texts, TEXTS),
             (&self.effects, config.effect_rate),
         ];
         self.wish.is_none()

@@ -9,6 +9,7 @@ use traversal_core::wire::session::session_of;
 
 use super::{Context, Roster};
 use crate::ids::{Asker, SessionId};
+use crate::limits::Rate;
 use crate::server::refusals::Refusal;
 use crate::server::sockets::Route;
 
@@ -238,6 +239,13 @@ impl Roster {
             cx.counters.limit(Refusal::RequestRate);
         }
         within
+    }
+
+    /// Counts a text that a player writes, or returns how long it is to wait.
+    pub(crate) fn take_text(&mut self, cx: &Context, id: SessionId, rate: Rate) -> Result<(), Duration> {
+        let Some(client) = self.sessions.get_mut(&id) else { return Err(Duration::ZERO) };
+        let texts = &mut client.busy(cx.now).texts;
+        if texts.take(rate, cx.now) { Ok(()) } else { Err(texts.wait(rate, cx.now)) }
     }
 
     /// Returns whether a player may cause this many more messages to others; they are counted if so.

@@ -13,6 +13,7 @@ mod logins;
 mod presence;
 mod privacy;
 mod storm;
+mod texts;
 
 /// These are servers that share a registry, each with its players.
 struct Nodes {

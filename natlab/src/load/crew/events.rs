@@ -37,6 +37,14 @@ impl Crew<'_> {
                         (seat.doing, seat.path_since) = (Doing::Idle, None);
                     }
                 }
+                Event::ChatSent { .. } => _ = self.done(now, index, &[Act::Chat], Doing::Idle),
+                Event::ChatRefused { why, .. } => {
+                    self.tally.error(format!("text: {why}"));
+                    let seat = &mut self.seats[index];
+                    if matches!(seat.doing, Doing::Waiting(Act::Chat, _)) {
+                        seat.doing = Doing::Idle;
+                    }
+                }
                 Event::RoomLeft { reason } => {
                     let seat = &mut self.seats[index];
                     if seat.role == Role::Wanderer {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::calls::CallNews;
+use super::chat::{ChatFault, ChatNews};
 use super::contacts::ContactNews;
 use super::gather::{QueueStatus, QuickMatched};
 use super::invite::{InviteFault, InviteToken};
@@ -221,6 +222,8 @@ pub enum ToPlayer {
         /// This is what the server has sealed, to be shown with [`ToServer::SeatNotes`](super::ToServer::SeatNotes).
         notes: Vec<SeatNote>,
     },
+    /// Somebody has written something, or chat was switched on or off.
+    Chat(ChatNews),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -434,6 +437,15 @@ pub enum RequestError {
     /// No seat is kept for this player (any more).
     #[error("no seat is kept for you; join the room anew")]
     NoSeat,
+    /// A text was not handed on.
+    #[error(transparent)]
+    Chat(ChatFault),
+}
+
+impl From<ChatFault> for RequestError {
+    fn from(fault: ChatFault) -> Self {
+        Self::Chat(fault)
+    }
 }
 
 impl From<TextError> for RequestError {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::calls::CallRequest;
+use super::chat::ChatRequest;
 use super::contacts::ContactsRequest;
 use super::gather::QuickMatch;
 use super::invite::{InviteTerms, InviteToken};
@@ -290,4 +291,6 @@ pub enum Request {
         /// This is the player.
         player: PlayerId,
     },
+    /// The player writes to others, or tells the operator of one.
+    Chat(ChatRequest),
 }

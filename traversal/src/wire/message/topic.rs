@@ -1,7 +1,7 @@
 //! What a message is about, so that a newer one can take an older one's place while that still waits.
 
 use super::members::key_hash;
-use super::{Facts, RoomNews, ToPlayer, ToServer};
+use super::{ChatNews, Facts, RoomNews, ToPlayer, ToServer};
 use crate::id::{CallId, JoinId, MatchId, PlayerId, RoomId};
 
 /// A topic is a state that messages tell. Of two messages about one topic the newer one says all that is to be known.
@@ -68,6 +68,8 @@ pub enum Topic {
     Seats(RoomId, u8),
     /// It is about the seat that is kept for the player.
     SeatKept,
+    /// This says whether there is chat.
+    ChatSwitch,
 }
 
 impl Topic {
@@ -128,7 +130,9 @@ impl Topical for ToPlayer {
             | Self::Announcement { .. }
             | Self::Rooms(_)
             | Self::SeatNotes { .. }
-            | Self::Contacts(_) => return None,
+            | Self::Contacts(_)
+            | Self::Chat(ChatNews::Text { .. }) => return None,
+            Self::Chat(ChatNews::Switched { .. }) => Topic::ChatSwitch,
             Self::Call(news) => Topic::Call(news.call()),
             Self::GoTo(_) => Topic::GoTo,
             Self::Nodes(_) => Topic::Nodes,

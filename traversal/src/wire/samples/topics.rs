@@ -5,10 +5,10 @@ use super::listing::{self};
 use crate::failure::FailureReason;
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
-    AwaySeat, CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ContactNews, ContactsRequest,
-    CountdownEnd, CountdownRule, Facts, InRoom, KeptMatch, MemberChanges, MemberState, Method, NoRelay,
-    PlannedMethod, QueueStatus, QuickMatched, Rejoin, Role, RoomEnd, RoomNews, RoomTarget, RoundTrip,
-    SearchPermit, ServerCountdown, Status, TeamWish, Topology,
+    AwaySeat, CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ChatFault, ChatNews, ChatPlace,
+    ChatRequest, ChatTo, ContactNews, ContactsRequest, CountdownEnd, CountdownRule, Facts, InRoom, KeptMatch,
+    MemberChanges, MemberState, Method, NoRelay, PlannedMethod, QueueStatus, QuickMatched, Rejoin, Role,
+    RoomEnd, RoomNews, RoomTarget, RoundTrip, SearchPermit, ServerCountdown, Status, TeamWish, Topology,
 };
 use crate::wire::pair::PairMessage;
 
@@ -50,6 +50,29 @@ pub(super) fn people(all: &mut Samples) {
         E::NoRoom,
     ] {
         all.put(end);
+    }
+}
+
+pub(super) fn chat(all: &mut Samples) {
+    all.put(ChatRequest::Say { number: 300, to: ChatTo::Room, text: "hi".into() });
+    all.put(ChatRequest::Report { player: id(9), text: "rude".into() });
+    all.put(ChatTo::Room);
+    all.put(ChatTo::Player(id(9)));
+    let place = ChatPlace::Room(ROOM);
+    all.put(ChatNews::Text { from: player(), number: 300, place, text: "hi".into() });
+    all.put(ChatNews::Switched { on: false });
+    all.put(place);
+    all.put(ChatPlace::Contact);
+    use ChatFault as F;
+    for fault in [
+        F::Off,
+        F::TooFast { retry_after_ms: 700 },
+        F::Text { what: "text".into() },
+        F::NotInRoom,
+        F::OnlyWatches,
+        F::NotReached,
+    ] {
+        all.put(fault);
     }
 }
 
@@ -236,4 +259,6 @@ pub(super) fn between_players(all: &mut Samples) {
     put(PairMessage::CloseAck);
     put(PairMessage::ProveLife { challenge: CODE });
     put(PairMessage::ProofOfLife { challenge: CODE, proof: CODE });
+    put(PairMessage::Chat { from: id(8), number: 300, alone: true, text: "hi".into() });
+    put(PairMessage::ChatTaken { from: id(8), number: 300, all: true });
 }

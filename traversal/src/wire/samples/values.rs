@@ -5,14 +5,14 @@ use super::Samples;
 use super::listing::{cursor, news, query};
 use crate::failure::FailureReason;
 use crate::wire::message::{
-    AwaySeat, CallNews, CallRequest, ContactsRequest, Facts, Farewell, Frame, InRoom, InviteFault,
-    InviteTerms, KeptMatch, Login, LoginRefusal, MatchEnd, MatchOutcome, NoRelay, Probe, ProbePurpose,
-    QueueStatus, QuickMatched, Rejoin, Request, RequestError, Response, RoomEnd, RoomNews, RoomTarget,
-    SearchPermit, TicketFault, ToPlayer, ToServer, Welcome,
+    AwaySeat, CallNews, CallRequest, ChatFault, ChatNews, ChatRequest, ChatTo, ContactsRequest, Facts,
+    Farewell, Frame, InRoom, InviteFault, InviteTerms, KeptMatch, Login, LoginRefusal, MatchEnd,
+    MatchOutcome, NoRelay, Probe, ProbePurpose, QueueStatus, QuickMatched, Rejoin, Request, RequestError,
+    Response, RoomEnd, RoomNews, RoomTarget, SearchPermit, TicketFault, ToPlayer, ToServer, Welcome,
 };
 
 use super::parts::*;
-use super::topics::{between_players, matches, members, nats, people, rooms};
+use super::topics::{between_players, chat, matches, members, nats, people, rooms};
 
 pub(super) fn all() -> Samples {
     let mut all = Samples::default();
@@ -25,6 +25,7 @@ pub(super) fn all() -> Samples {
     rooms(&mut all);
     members(&mut all);
     people(&mut all);
+    chat(&mut all);
     matches(&mut all);
     nats(&mut all);
     between_players(&mut all);
@@ -158,6 +159,7 @@ fn requests(all: &mut Samples) {
     put(Request::TakeSeat);
     put(Request::ListBans { after: Some(id(8)) });
     put(Request::LiftBan { player: id(8) });
+    put(Request::Chat(ChatRequest::Say { number: 300, to: ChatTo::Room, text: "hi".into() }));
     put(Request::AnswerMatch { proposal: match_found().proposal, accept: true });
     all.put(InviteTerms { once: false, minutes: 300 });
     all.put(invite());
@@ -208,6 +210,7 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::Seats { room: ROOM, revision: 300, part: 0, parts: 1, away, spectators });
     put(ToPlayer::SeatKept(seat_kept()));
     put(ToPlayer::SeatNotes { room: ROOM, notes: vec![seat_note()] });
+    put(ToPlayer::Chat(ChatNews::Switched { on: true }));
 }
 
 fn answers(all: &mut Samples) {
@@ -258,6 +261,7 @@ fn answers(all: &mut Samples) {
         E::Banned { reason: "rude".into(), for_s: Some(300) },
         E::SpectatorsFull { limit: 5 },
         E::NoSeat,
+        E::Chat(ChatFault::Off),
     ] {
         all.put(error);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::wire::codec;
+use traversal_core::wire::message::{ChatNews, ChatPlace, ChatRequest, ChatTo};
 
 use super::*;
 
@@ -27,7 +28,8 @@ struct Model {
     /// The first one was told that the second one is on line.
     shown: BTreeSet<(usize, usize)>,
     calls: Vec<(CallId, usize, usize)>,
-    seen: [usize; 3],
+    seen: [usize; 4],
+    texts: u64,
 }
 
 impl Model {
@@ -44,7 +46,8 @@ impl Model {
             called: BTreeSet::new(),
             shown: BTreeSet::new(),
             calls: Vec::new(),
-            seen: [0; 3],
+            seen: [0; 4],
+            texts: 0,
         };
         for who in 0..PLAYERS.into() {
             model.log_in(who);
@@ -88,7 +91,7 @@ impl Model {
     fn act(&mut self) {
         let (who, other) = (self.draw(PLAYERS.into()), self.draw(PLAYERS.into()));
         let Some(player) = self.at[who] else { return self.log_in(who) };
-        let request = match self.draw(12) {
+        let request = match self.draw(16) {
             0..=3 if who != other => {
                 let allow = !self.allows[who].remove(&other);
                 if allow {
@@ -138,6 +141,17 @@ impl Model {
             11 => {
                 self.at[who] = None;
                 return self.nodes.log_out(player);
+            }
+            12..=14 if who != other => {
+                self.texts += 1;
+                let (number, text) = (self.texts, format!("words-of-{}-", who + 1));
+                let to = ChatTo::Player(self.ids[other]);
+                Request::Chat(ChatRequest::Say { number, to, text })
+            }
+            15 => {
+                self.texts += 1;
+                let (number, text) = (self.texts, format!("words-of-{}-", who + 1));
+                Request::Chat(ChatRequest::Say { number, to: ChatTo::Room, text })
             }
             _ => return,
         };
@@ -225,6 +239,20 @@ impl Model {
                 let reached = about.iter().all(|other| [caller, callee].contains(other));
                 assert!(reached, "{news:?}");
             }
+            ToPlayer::Chat(ChatNews::Text { from, place, .. }) => {
+                let writer = self.ids.iter().position(|id| *id == from.id).unwrap();
+                let pair = (who, writer);
+                match place {
+                    ChatPlace::Contact => {
+                        assert!(before.contains(&pair) || now.contains(&pair), "{pair:?}: {message:?}");
+                    }
+                    // Who is in one room knows of each other.
+                    _ => assert!(self.met.contains(&pair), "{pair:?}: {message:?}"),
+                }
+                let (name, words) = (format!("name-of-{}-", writer + 1), format!("words-of-{}-", writer + 1));
+                assert!(from.name == name && message_text(message) == Some(&words) && about.len() == 1);
+                self.seen[3] += 1;
+            }
             // Who is in one room knows of each other; it was entered by its name, which its host gave.
             ToPlayer::Response { result: Ok(Response::Room(_)), .. }
             | ToPlayer::Members { .. }
@@ -247,12 +275,19 @@ impl Model {
     }
 }
 
+fn message_text(message: &ToPlayer) -> Option<&String> {
+    match message {
+        ToPlayer::Chat(ChatNews::Text { text, .. }) => Some(text),
+        _ => None,
+    }
+}
+
 #[test]
 fn nothing_about_a_player_reaches_one_who_was_not_allowed() {
-    let mut seen = [0; 3];
+    let mut seen = [0; 4];
     for seed in 0..12 {
         let mut model = Model::new(seed);
-        for step in 0..120 {
+        for step in 0..180 {
             let before = model.mutual();
             model.act();
             if step % 4 == 0 {
@@ -274,7 +309,10 @@ fn nothing_about_a_player_reaches_one_who_was_not_allowed() {
         }
         seen.iter_mut().zip(model.seen).for_each(|(sum, one)| *sum += one);
     }
-    println!("looked at {} presences, {} rings, {} other news of calls", seen[0], seen[1], seen[2]);
+    println!(
+        "looked at {} presences, {} rings, {} other news of calls, {} texts",
+        seen[0], seen[1], seen[2], seen[3]
+    );
     assert!(seen.iter().all(|count| *count > 20), "{seen:?}: the worlds are worth something");
 }
 
@@ -295,11 +333,16 @@ fn heard_by_a_stranger(seed: u8, is_there: bool) -> Vec<(Duration, usize)> {
     let address = nodes.fake(stranger).address;
     for n in 0..40u64 {
         let (call, player) = (CallId(n), victim_id);
-        let request = match rng.next_u32() % 5 {
+        let request = match rng.next_u32() % 7 {
             0 => Request::Contacts(ContactsRequest::Allow { player, allow: true }),
             1 => Request::Contacts(ContactsRequest::Allow { player, allow: false }),
             2 => Request::Contacts(ContactsRequest::Status(Status { away: n % 2 == 0, ..Status::default() })),
             3 => Request::Call(CallRequest::Ring { call, player }),
+            4 => {
+                let (to, text) = (ChatTo::Player(player), "are you there?".into());
+                Request::Chat(ChatRequest::Say { number: n, to, text })
+            }
+            5 => Request::Chat(ChatRequest::Report { player, text: "rude".into() }),
             _ => Request::Call(CallRequest::HangUp { call: CallId(n.saturating_sub(1)) }),
         };
         let _ = nodes.try_ask(stranger, request);
