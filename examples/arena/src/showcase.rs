@@ -41,6 +41,7 @@ impl Plugin for ShowcasePlugin {
                     target: Target::Name(String::from("den")),
                     password: None,
                     wait: std::time::Duration::ZERO,
+                    watch: false,
                 },
             ),
             ScreenName::Lobby | ScreenName::Guest => (Screen::Lobby, Goal::Host(HostPlan::default())),

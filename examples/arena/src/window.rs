@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bevy::app::TerminalCtrlCHandlerPlugin;
 use bevy::log::{DEFAULT_FILTER, LogPlugin};
 use bevy::prelude::*;
+use bevy::render::RenderPlugin;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
+use bevy::time::TimeUpdateStrategy;
 use bevy::window::{PresentMode, WindowMode, WindowResized, WindowResolution};
 use bevy::winit::WinitSettings;
 use bevy_traversal_overlay::OverlayPlugin;
@@ -26,6 +29,10 @@ use crate::showcase::ShowcasePlugin;
 use crate::sim::Phase;
 use crate::traversal_glue::GluePlugin;
 use crate::view::ViewPlugin;
+
+/// In pictures of made-up screens a frame takes so long in the game's time, however long the machine takes for it: the same
+/// seed gives the same picture.
+const FRAME: Duration = Duration::from_millis(50);
 
 /// A frame was shown: from here on a panic is a bug of the game, not a machine without graphics.
 pub static SHOWN: AtomicBool = AtomicBool::new(false);
@@ -79,10 +86,13 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         mode: mode(full_screen),
         ..Default::default()
     };
+    let still = cli.screen.is_some() && cli.screenshot.is_some();
     let filter = format!("{DEFAULT_FILTER},warn,arena=info");
     let plugins = DefaultPlugins
         .set(WindowPlugin { primary_window: Some(window), ..Default::default() })
         .set(LogPlugin { filter, ..Default::default() })
+        // A picture has all that its frame has: nothing is left out because it is still being compiled.
+        .set(RenderPlugin { synchronous_pipeline_compilation: still, ..Default::default() })
         .disable::<TerminalCtrlCHandlerPlugin>();
     let bots = usize::from(cli.bots);
     let note = embedded.as_ref().map(Embedded::note).unwrap_or_default();
@@ -121,6 +131,11 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         app.insert_resource(Crew::wanting(bots));
         autostart(&mut app, goal);
     }
+    // Pictures and measurements are made in silence.
+    #[cfg(feature = "sound")]
+    if cli.screen.is_none() && cli.screenshot.is_none() && cli.bench_frames.is_none() {
+        app.add_plugins(crate::sound::SoundPlugin);
+    }
     if cli.autoplay || cli.screen == Some(ScreenName::Game) {
         app.add_plugins(BrainPlugin { seed });
     } else {
@@ -131,6 +146,9 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         let (patience, state) = (f32::from(cli.patience), PictureState::Waiting);
         app.insert_resource(Picture { file, after, in_match, linger, patience, state })
             .add_systems(Update, take_picture);
+    }
+    if still {
+        app.insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));
     }
     if let Some(frames) = cli.bench_frames {
         app.add_plugins(BenchPlugin { frames });
