@@ -19,6 +19,7 @@ use crate::bots::{BrainPlugin, Crew, CrewPlugin};
 use crate::cli::Cli;
 use crate::embedded::{Embedded, Practice};
 use crate::flow::{FlowPlugin, LogsInAtOnce, Referee, Seed, StopPlugin};
+use crate::gamepad::GamepadPlugin;
 use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
 use crate::scene::Scene;
@@ -140,6 +141,10 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         app.add_plugins(BrainPlugin { seed });
     } else {
         app.add_plugins(InputPlugin);
+        // Pictures are of what the game shows by itself.
+        if cli.screen.is_none() {
+            app.add_plugins(GamepadPlugin);
+        }
     }
     if let Some(file) = cli.screenshot.clone() {
         let Cli { after, in_match, linger, .. } = *cli;
@@ -255,5 +260,34 @@ fn take_picture(
                 exit.write(AppExit::error());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f11_fills_the_screen_and_back_and_keeps_the_windows_size() {
+        let mut app = App::new();
+        app.init_resource::<ButtonInput<KeyCode>>()
+            .init_resource::<Form>()
+            .add_message::<WindowResized>()
+            .add_systems(Update, fill_screen);
+        let window = app.world_mut().spawn(Window::default()).id();
+        app.update();
+        let press = |app: &mut App, size: (f32, f32)| {
+            app.world_mut().resource_mut::<ButtonInput<KeyCode>>().press(KeyCode::F11);
+            app.update();
+            app.world_mut().resource_mut::<ButtonInput<KeyCode>>().reset(KeyCode::F11);
+            app.world_mut().write_message(WindowResized { window, width: size.0, height: size.1 });
+            app.update();
+            let kept = app.world().resource::<Form>().settings.clone();
+            (app.world().get::<Window>(window).unwrap().mode, kept.full_screen, kept.window)
+        };
+        let (mode, full, size) = press(&mut app, (1920.0, 1080.0));
+        assert!(matches!(mode, WindowMode::BorderlessFullscreen(_)) && full);
+        assert_eq!(size, (1280, 720), "the screen's size is not the window's");
+        assert_eq!(press(&mut app, (800.0, 600.0)), (WindowMode::Windowed, false, (800, 600)));
     }
 }

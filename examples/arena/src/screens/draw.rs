@@ -110,7 +110,13 @@ fn first(controls: &[Control]) -> usize {
     // A password is what is wanted next only where the last one was wrong.
     let again = controls.contains(&Control::Button(Action::Retry));
     let likely = |control: &Control| match control {
-        Control::Button(Action::QuickPlay | Action::Begin | Action::Ready(_) | Action::Retry)
+        Control::Button(
+            Action::QuickPlay
+            | Action::Begin
+            | Action::Ready(_)
+            | Action::Retry
+            | Action::Enter { watch: false, .. },
+        )
         | Control::Field(Field::Code) => !opens,
         Control::Field(Field::Password) => again,
         _ => false,
@@ -194,6 +200,10 @@ impl Placer<'_> {
                 // A code is read out: it stands in one line.
                 let node = Node { align_self: AlignSelf::Center, flex_shrink: 0.0, ..default() };
                 parent.spawn((node, words(Tone::Code, text))).insert(TextLayout::no_wrap());
+            }
+            Item::Text(Tone::Heading, text) if shared => {
+                let node = Node { align_self: AlignSelf::Center, ..share(true) };
+                parent.spawn((node, words(Tone::Heading, text))).insert(TextLayout::no_wrap());
             }
             Item::Text(tone, text) => {
                 let align_self = if shared { AlignSelf::Center } else { AlignSelf::Auto };

@@ -101,12 +101,14 @@ fn host(form: &Form) -> Vec<Item> {
 }
 
 fn rooms(form: &Form, session: &Session) -> Vec<Item> {
-    let mut items = vec![Item::Row(vec![
+    let mut items = vec![
         text(Tone::Heading, "Rooms"),
-        field(Field::Search, "Search", "any name"),
-        choice(form, Choice::Order, "Order"),
-        choice(form, Choice::Full, "Full ones"),
-    ])];
+        Item::Row(vec![
+            field(Field::Search, "Search", "any name"),
+            choice(form, Choice::Order, "Order"),
+            choice(form, Choice::Full, "Full ones"),
+        ]),
+    ];
     match &session.rooms {
         None => items.push(text(Tone::Faint, "Asking the lobby server ...")),
         Some(rooms) if rooms.is_empty() => {
@@ -231,7 +233,7 @@ fn lobby_foot(session: &Session, scene: &Scene, hosting: bool) -> Vec<Item> {
     let ready = guests.clone().filter(|member| member.ready).count();
     let said = match here {
         0 | 1 => String::from("Tell others the code."),
-        _ => format!("{ready} of {} are ready", guests.count()),
+        _ => format!("{ready} of {} ready", guests.count()),
     };
     let audience = match session.audience {
         0 => String::new(),

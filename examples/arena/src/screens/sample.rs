@@ -36,7 +36,8 @@ pub fn sample() -> (Session, Scene) {
         }),
         step: String::from("trying predicted ports on both sides"),
         why: (i % 4 == 3).then(|| {
-            let reason = FailureReason::RandomPortsOnBothSides;
+            let reason = FailureReason::RandomPortsOnBothSides.to_string();
+            let reason = reason.trim_end_matches('.');
             format!("{reason}. Switch UPnP, NAT-PMP or PCP on in one of the routers")
         }),
         rtt: (i < 7).then_some(13 * i as u32),

@@ -35,7 +35,7 @@ fn play(mut mixer: Mixer) -> Result<(), String> {
     let config: StreamConfig = usual.into();
     let channels = usize::from(config.channels).max(1);
     // The device's rate is not ours: each of its samples takes the nearest one of ours.
-    let step = f64::from(RATE) / f64::from(u32::from(config.sample_rate));
+    let step = f64::from(RATE) / f64::from(config.sample_rate);
     let (mut due, mut frame) = (0.0, [0.0; 2]);
     let fill = move |block: &mut [f32], _: &cpal::OutputCallbackInfo| {
         mixer.fill(&mut []);
