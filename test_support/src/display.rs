@@ -27,8 +27,14 @@ pub struct Display {
 impl Display {
     /// Opens a display of 1280 by 720 pixels; none where Xvfb is not installed.
     pub fn open() -> Option<Self> {
+        Self::sized(1280, 720)
+    }
+
+    /// Opens a display of a size in pixels; none where Xvfb is not installed.
+    pub fn sized(width: u32, height: u32) -> Option<Self> {
         let mut child = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"])
+            .args(["-displayfd", "1", "-screen", "0", &format!("{width}x{height}x24")])
+            .args(["-nolisten", "tcp", "-noreset"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -9,7 +9,7 @@ use bevy::app::AppExit;
 
 use crate::cli::Cli;
 use crate::embedded;
-use crate::session::{Goal, HostPlan, Profile, Target};
+use crate::session::{Goal, HostPlan, Profile, Target, is_invite};
 use crate::settings::{Settings, settings_file};
 use crate::sim::clean_name;
 use crate::{headless, window};
@@ -19,7 +19,7 @@ const WAIT: Duration = Duration::from_secs(30);
 
 /// Runs the program.
 pub fn run(cli: &Cli) -> ExitCode {
-    if cli.join.is_some() && cli.lobby.is_none() {
+    if cli.join.as_deref().is_some_and(|room| !is_invite(room)) && cli.lobby.is_none() {
         eprintln!("arena: --join needs --lobby: a lobby server that starts here and now has no rooms");
         return ExitCode::from(2);
     }
@@ -90,10 +90,13 @@ fn bots(cli: &Cli, headless: bool) -> usize {
 
 fn goal(cli: &Cli, headless: bool) -> Goal {
     if let Some(room) = &cli.join {
+        if is_invite(room) {
+            return Goal::Invited(room.clone());
+        }
         // Six letters and digits without look-alikes are a code; anything else is a name.
         let code = room.len() == 6 && room.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
         let target = if code { Target::Code(room.clone()) } else { Target::Name(room.clone()) };
-        return Goal::Join { target, password: cli.password.clone(), wait: WAIT };
+        return Goal::Join { target, password: cli.password.clone(), wait: WAIT, watch: cli.watch };
     }
     let bots = bots(cli, headless);
     if cli.host.is_none() && bots == 0 && !headless {
@@ -135,5 +138,9 @@ mod tests {
         assert_eq!(target, Target::Code(String::from("K7QF2M")));
         let Goal::Join { target, .. } = goal_of(&["--join", "den"], false) else { panic!("a join") };
         assert_eq!(target, Target::Name(String::from("den")));
+        let Goal::Join { watch, .. } = goal_of(&["--join", "den", "--watch"], true) else { panic!("a join") };
+        assert!(watch);
+        let invite = "bevy-traversal:lobby.example.com/K7PX2M#key";
+        assert_eq!(goal_of(&["--join", invite], false), Goal::Invited(String::from(invite)));
     }
 }

@@ -23,9 +23,12 @@ pub struct Cli {
     /// Open this room at once
     #[arg(long, value_name = "ROOM", conflicts_with = "join")]
     pub host: Option<String>,
-    /// Enter this room (its name or its code) at once; waits for it for a while
+    /// Enter this room (its name, its code, or an invite) at once; waits for it for a while
     #[arg(long, value_name = "ROOM")]
     pub join: Option<String>,
+    /// With --join: only watch
+    #[arg(long, requires = "join")]
+    pub watch: bool,
     /// Your name
     #[arg(long)]
     pub name: Option<String>,
@@ -56,7 +59,7 @@ pub struct Cli {
     /// Write a picture of the window to this PNG file, then exit
     #[arg(long, value_name = "FILE")]
     pub screenshot: Option<PathBuf>,
-    /// When to take the picture, in seconds from the start
+    /// When to take the picture, in seconds from the start; with --screen a frame counts as a twentieth of a second
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub after: f32,
     /// Count --after from the beginning of the first fight instead

@@ -12,11 +12,13 @@ use bevy_renet::{RenetClient, RenetServer};
 use crate::net::HostGame;
 use crate::net::systems::{Colour, Hosted, Joined, NetSystems};
 use crate::scene::{Happened, Scene};
-use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Member, Profile, Session, target_words};
+use crate::session::{
+    Ask, Counted, Goal, HostChange, HostPlan, Link, Member, Profile, RoomWish, Session, target_words,
+};
 use crate::sim::{GameEvent, Phase, Rules, TICK_HZ};
 
-/// The list of rooms is asked for so often while it is looked at.
-const REFRESH: Duration = Duration::from_secs(2);
+/// What was not answered is said again after so long.
+const AGAIN: Duration = Duration::from_secs(2);
 /// A match meant to begin by itself begins after this long with fewer players than it wanted.
 const PATIENCE: u32 = 25 * TICK_HZ;
 
@@ -49,7 +51,7 @@ pub struct LogsInAtOnce;
 struct Asked {
     profile: Option<Profile>,
     goal: Goal,
-    listed: Option<Duration>,
+    listed: Option<RoomWish>,
 }
 
 /// Ends the program cleanly on SIGINT, SIGTERM and SIGHUP, and on Windows on Ctrl-C and Ctrl-Break; Bevy's own plugin would call that an error.
@@ -87,11 +89,15 @@ impl Plugin for FlowPlugin {
             .init_resource::<Goal>()
             .init_resource::<Asked>()
             .init_resource::<Referee>()
+            .init_resource::<RoomWish>()
             .add_message::<Ask>()
+            .add_message::<Counted>()
             .add_message::<HostChange>()
             .add_systems(
                 Update,
-                (pursue, change_host, keep_match, tell_joinings).chain().before(NetSystems::Scene),
+                (pursue, change_host, keep_match, tell_joinings, seat_watchers, begin_counted, talk)
+                    .chain()
+                    .before(NetSystems::Scene),
             )
             .add_systems(FixedUpdate, begin_by_itself.before(NetSystems::Tick))
             .add_systems(Update, count_rounds.after(NetSystems::Scene));
@@ -99,8 +105,8 @@ impl Plugin for FlowPlugin {
 }
 
 fn pursue(
-    time: Res<Time<Real>>,
     goal: Res<Goal>,
+    wish: Res<RoomWish>,
     profile: Res<Profile>,
     at_once: Option<Res<LogsInAtOnce>>,
     mut session: ResMut<Session>,
@@ -113,9 +119,7 @@ fn pursue(
     }
     if goal.is_changed() && asked.goal != Goal::Idle {
         // Another goal, or the same once more: out of wherever the last one led, and on in the next frame.
-        if asked.goal != Goal::Browse {
-            ask.write(Ask::Leave);
-        }
+        ask.write(if asked.goal == Goal::Browse { Ask::Unwatch } else { Ask::Leave });
         asked.goal = Goal::Idle;
         return;
     }
@@ -130,7 +134,10 @@ fn pursue(
         ask.write(Ask::Connect);
         return;
     }
-    if !matches!(session.link, Link::Online { .. }) {
+    // An invite may lead to another server than the one that does not answer.
+    let elsewhere = matches!(session.link, Link::Retrying { .. } | Link::Refused { .. });
+    let invited = matches!(*goal, Goal::Invited(_)) && elsewhere;
+    if !matches!(session.link, Link::Online { .. }) && !invited {
         return;
     }
     if asked.goal != *goal {
@@ -142,15 +149,59 @@ fn pursue(
                 session.tell("Asking the lobby server for a room.");
                 ask.write(Ask::Host(plan.clone()));
             }
-            Goal::Join { target, password, wait } => {
+            Goal::Join { target, password, wait, watch } => {
                 session.tell(format!("Asking to enter {}.", target_words(target)));
-                ask.write(Ask::Join { target: target.clone(), password: password.clone(), wait: *wait });
+                let (target, password) = (target.clone(), password.clone());
+                ask.write(Ask::Join { target, password, wait: *wait, watch: *watch });
+            }
+            Goal::Invited(invite) => {
+                session.tell("Going where the invite leads.");
+                ask.write(Ask::Invited(invite.clone()));
             }
         }
     }
-    if *goal == Goal::Browse && asked.listed.is_none_or(|at| time.elapsed() - at > REFRESH) {
-        asked.listed = Some(time.elapsed());
-        ask.write(Ask::List);
+    if *goal == Goal::Browse && asked.listed.as_ref() != Some(&*wish) {
+        asked.listed = Some(wish.clone());
+        ask.write(Ask::Watch(wish.0.clone()));
+    }
+}
+
+/// Who watches is told of the match as soon as it is connected.
+fn seat_watchers(session: Res<Session>, server: Option<Res<RenetServer>>, hosted: Option<ResMut<Hosted>>) {
+    let (Some(server), Some(mut hosted)) = (server, hosted) else { return };
+    let connected = |client: &u64| server.is_connected(*client);
+    let now: std::collections::BTreeSet<u64> = session.watchers.iter().copied().filter(connected).collect();
+    if hosted.0.watchers() != &now {
+        hosted.0.set_watchers(now);
+    }
+}
+
+/// The match begins when the lobby server's countdown is over.
+fn begin_counted(mut counted: MessageReader<Counted>, hosted: Option<ResMut<Hosted>>) {
+    let Some(Counted(left)) = counted.read().last() else { return };
+    if let Some(mut hosted) = hosted {
+        hosted.0.begin_in((left.as_secs_f32() * TICK_HZ as f32) as u32);
+    }
+}
+
+/// Tells the room what is due: the host wants an invite at hand, and who plays is no longer waiting to.
+fn talk(
+    time: Res<Time<Real>>,
+    (session, scene): (Res<Session>, Res<Scene>),
+    mut ask: MessageWriter<Ask>,
+    mut told: Local<(Option<String>, Duration)>,
+) {
+    let room = session.room.as_ref().filter(|_| matches!(session.link, Link::Online { .. }));
+    let code = room.map(|room| format!("{} {}", room.code, room.hosting));
+    if let Some(room) = room.filter(|_| told.0 != code) {
+        ask.write(Ask::Invite { hosting: room.hosting });
+    }
+    told.0 = code;
+    let ready = session.members.iter().any(|member| member.me && member.ready);
+    let plays = matches!(scene.phase, Some(Phase::Playing { .. })) && !session.watching;
+    if ready && plays && room.is_some() && time.elapsed() > told.1 + AGAIN {
+        told.1 = time.elapsed();
+        ask.write(Ask::Ready(false));
     }
 }
 
@@ -274,6 +325,7 @@ mod tests {
     use super::*;
     use crate::net::systems::{NetPlugin, PlayerName};
     use crate::session::Target;
+    use bevy_traversal::RoomQuery;
 
     /// Returns an app with the flow alone: what it asks for is looked at, and nobody answers but the test.
     fn app() -> App {
@@ -297,7 +349,7 @@ mod tests {
 
     fn join() -> Goal {
         let target = Target::Name(String::from("den"));
-        Goal::Join { target, password: None, wait: Duration::ZERO }
+        Goal::Join { target, password: None, wait: Duration::ZERO, watch: false }
     }
 
     #[test]
@@ -324,9 +376,24 @@ mod tests {
         app.insert_resource(Goal::Browse);
         assert_eq!(asks(&mut app), [Ask::Connect]);
         online(&mut app);
-        assert_eq!(asks(&mut app), [Ask::List]);
+        assert_eq!(asks(&mut app), [Ask::Watch(RoomWish::default().0)]);
+        assert_eq!(asks(&mut app), [], "the server tells by itself what changes");
+        let text = String::from("den");
+        app.insert_resource(RoomWish(RoomQuery { text, ..RoomQuery::default() }));
+        assert!(matches!(asks(&mut app)[..], [Ask::Watch(_)]), "another search");
         app.insert_resource(Profile { name: String::from("Ann"), server: String::from("there:1") });
         assert_eq!(asks(&mut app), [Ask::Connect]);
+    }
+
+    #[test]
+    fn an_invite_is_followed_also_where_the_own_server_is_away() {
+        let mut app = app();
+        app.insert_resource(Goal::Invited(String::from("bevy-traversal:there/K7QF2M#key")));
+        assert_eq!(asks(&mut app), [Ask::Connect]);
+        assert_eq!(asks(&mut app), [], "the own server may be the one");
+        app.world_mut().resource_mut::<Session>().link = Link::Retrying { reason: String::new() };
+        assert!(matches!(asks(&mut app)[..], [Ask::Invited(_)]));
+        assert_eq!(asks(&mut app), []);
     }
 
     #[test]
@@ -378,6 +445,7 @@ mod tests {
         app.update();
         assert!(app.world().get_resource::<Hosted>().is_none());
         assert!(app.world().get_resource::<Joined>().is_some(), "it plays with the new host");
-        assert_eq!(asks(&mut app), [], "and asks for no room");
+        let rooms = |ask: &Ask| matches!(ask, Ask::Host(_) | Ask::Join { .. });
+        assert!(!asks(&mut app).iter().any(rooms), "and asks for no room");
     }
 }

@@ -32,7 +32,11 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> A
     app.run()
 }
 
-fn tell(session: Res<Session>, mut last: Local<Option<String>>) {
+fn tell(session: Res<Session>, mut last: Local<Option<String>>, mut invite: Local<Option<String>>) {
+    if session.invite.is_some() && *invite != session.invite {
+        invite.clone_from(&session.invite);
+        println!("Invite: {}", session.invite.as_deref().unwrap_or_default());
+    }
     let seen = last.as_ref().and_then(|last| session.story.iter().rposition(|line| line == last));
     for line in session.story.iter().skip(seen.map_or(0, |seen| seen + 1)) {
         println!("{line}");

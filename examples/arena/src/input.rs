@@ -1,7 +1,8 @@
-//! Keyboard and mouse of the player who sits here.
+//! Keyboard, mouse and gamepad of the player who sits here.
 
 use bevy::prelude::*;
 
+use crate::gamepad::PadWish;
 use crate::net::systems::Wish;
 use crate::scene::Scene;
 use crate::screens::Screen;
@@ -12,7 +13,7 @@ use crate::view::StageCamera;
 /// After so many seconds without the mouse, the ship looks where it goes: for playing on the keyboard alone.
 const MOUSE: f32 = 3.0;
 
-/// Reads keyboard and mouse.
+/// Reads keyboard, mouse and gamepads.
 #[derive(Debug)]
 pub struct InputPlugin;
 
@@ -25,7 +26,7 @@ impl Plugin for InputPlugin {
 fn read(
     time: Res<Time>,
     keys: Res<ButtonInput<KeyCode>>,
-    buttons: Res<ButtonInput<MouseButton>>,
+    (buttons, pads): (Res<ButtonInput<MouseButton>>, Query<&Gamepad>),
     settings: Option<Res<Settings>>,
     screen: Res<State<Screen>>,
     scene: Res<Scene>,
@@ -51,6 +52,12 @@ fn read(
         buttons.pressed(MouseButton::Left) || keys.any_pressed([key(Act::Fire), KeyCode::ControlLeft]);
     input.dash =
         buttons.pressed(MouseButton::Right) || keys.any_pressed([key(Act::Dash), KeyCode::ShiftLeft]);
+    let pad_aim = pads.iter().filter_map(|pad| PadWish::of(pad).add_to(&mut input)).last();
+    if let Some(aim) = pad_aim {
+        // It is in the player's hands, and the mouse is not.
+        mouse.1 = -MOUSE;
+        input.aim = aim_of(aim);
+    }
     let cursor = windows.single().ok().and_then(Window::cursor_position);
     if let Some(cursor) = cursor
         && (cursor != mouse.0 || buttons.pressed(MouseButton::Left))
@@ -67,7 +74,7 @@ fn read(
         if let (Some(there), Some(me)) = (there, scene.me()) {
             input.aim = aim_of(there - me.at);
         }
-    } else if direction != Vec2::ZERO {
+    } else if direction != Vec2::ZERO && pad_aim.is_none() {
         input.aim = aim_of(direction);
     }
     wish.0 = input;

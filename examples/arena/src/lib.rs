@@ -5,7 +5,7 @@
 //! - [`net`]: the game over renet, as in any game with a `RenetServer` and a `RenetClient`;
 //! - [`flow`]: from "I want to play" to a running match; [`session`]: what is known on the way;
 //! - [`sim`]: the rules; [`protocol`]: what is said; [`scene`]: what is to be seen;
-//! - [`screens`], [`view`], [`theme`], [`input`], [`window`]: what a player sees and does; [`headless`], [`bots`]: without one.
+//! - [`screens`], [`view`], [`theme`], [`input`], [`gamepad`], [`window`], `sound`: what a player sees and does; [`headless`], [`bots`]: without one.
 #![allow(clippy::too_many_arguments, clippy::type_complexity)] // Bevy systems name what they need
 
 pub mod app;
@@ -14,6 +14,7 @@ pub mod bots;
 pub mod cli;
 pub mod embedded;
 pub mod flow;
+pub mod gamepad;
 pub mod headless;
 pub mod input;
 pub mod net;
@@ -25,6 +26,8 @@ pub mod session;
 pub mod settings;
 pub mod showcase;
 pub mod sim;
+#[cfg(feature = "sound")]
+pub mod sound;
 pub mod theme;
 pub mod traversal_glue;
 pub mod view;

@@ -114,7 +114,10 @@ impl Connection {
         Some(Self {
             joined: path.map(|path| Joining { way: path.kind.into(), method: path.method, took }),
             step: step.map(|step| step.what.to_string()).unwrap_or_default(),
-            why: report.map(|report| format!("{}. {}", report.reason, report.advice())),
+            why: report.map(|report| {
+                let reason = report.reason.to_string();
+                format!("{}. {}", reason.trim_end_matches('.'), report.advice())
+            }),
             rtt: rtt.map(|rtt| rtt.0).or(path.and_then(|path| path.rtt)).map(|rtt| rtt.as_millis() as u32),
             loss: loss.map_or(0, |loss| (loss.0 * 100.0).round() as u8),
             away: progress.is_some_and(|progress| progress.state() == ProgressState::Away),

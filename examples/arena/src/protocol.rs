@@ -14,7 +14,7 @@ use crate::sim::{
 };
 
 /// This is the version of these messages. The lobby server is told it, and keeps other versions away.
-pub const GAME_PROTOCOL: u32 = 5;
+pub const GAME_PROTOCOL: u32 = 6;
 /// This game's rooms are kept under this name.
 pub const GAME: &str = "arena";
 /// A message has so many bytes at the most: renet sends them without slicing.
@@ -71,6 +71,15 @@ pub enum HostMessage {
         number: u32,
         /// This is what has happened.
         event: GameEvent,
+    },
+    /// The receiver only watches.
+    Watch {
+        /// This is the number of the first event that you will hear.
+        next_event: u32,
+        /// These are all who play.
+        players: Vec<(PlayerSlot, String)>,
+        /// This says how the match is played.
+        rules: Rules,
     },
 }
 
@@ -280,6 +289,7 @@ pub fn read_host_message(bytes: &[u8]) -> Option<HostMessage> {
         HostMessage::Welcome { you, players, .. } => {
             usize::from(*you) < MAX_PLAYERS && players.len() <= MAX_PLAYERS
         }
+        HostMessage::Watch { players, .. } => players.len() <= MAX_PLAYERS,
         HostMessage::Seats(seats) => {
             seats.len() <= MAX_PLAYERS && seats.iter().all(|(_, slot)| usize::from(*slot) < MAX_PLAYERS)
         }

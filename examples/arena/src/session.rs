@@ -2,18 +2,22 @@
 //! and carries out what is asked; screens, flow and tests know nothing of the plugin. Some of its plain types are used here too:
 //! for passwords, which it prints nowhere, and for what it tells in words.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bevy::prelude::{Message, Resource};
 use bevy_traversal::{
-    ConnectLobby, LobbyState, PlayerId, PlayerInfo, RequestError, RequestFailure, RequestKind, RoomInfo,
-    RoomOptions, RoomSummary, Secret, Trouble,
+    ConnectLobby, ExpectedWay, LobbyState, PlayerId, PlayerInfo, RequestError, RequestFailure, RequestKind,
+    RoomInfo, RoomOptions, RoomQuery, RoomSummary, Secret, Trouble,
 };
 
 pub use bevy_traversal::RoomTarget as Target;
 
 use crate::network::{Connection, OwnNat};
 use crate::sim::Rules;
+
+/// So many may watch a room's matches.
+const WATCHERS: u16 = 8;
 
 /// This says who plays here, and which lobby server serves.
 #[derive(Resource, Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,7 @@ impl HostPlan {
             capacity: self.capacity,
             password: self.password,
             public: self.listed,
+            spectators: WATCHERS,
             ..RoomOptions::default()
         }
     }
@@ -85,6 +90,11 @@ pub fn target_words(target: &Target) -> String {
     }
 }
 
+/// Returns whether a text is an invite, or a link with one, rather than the code or the name of a room.
+pub fn is_invite(text: &str) -> bool {
+    text.contains('#') || text.starts_with("bevy-traversal:")
+}
+
 /// This is what the player is after. The flow pursues it until it is reached or given up.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub enum Goal {
@@ -103,8 +113,16 @@ pub enum Goal {
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
+        /// Only watch.
+        watch: bool,
     },
+    /// Enter the room that this invite leads to.
+    Invited(String),
 }
+
+/// These rooms are listed while the player looks at the list.
+#[derive(Resource, Clone, Debug, Default, PartialEq)]
+pub struct RoomWish(pub RoomQuery);
 
 /// This is a request to whoever carries it out.
 #[derive(Message, Clone, Debug, PartialEq)]
@@ -121,9 +139,24 @@ pub enum Ask {
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
+        /// Only watch.
+        watch: bool,
     },
-    /// Ask for the list of rooms.
-    List,
+    /// Enter the room that this invite leads to.
+    Invited(String),
+    /// Hear of these rooms, and of what changes there.
+    Watch(RoomQuery),
+    /// Hear of rooms no more.
+    Unwatch,
+    /// Make an invite to the present room: as its host, one that lets friends in without the password.
+    Invite {
+        /// This player hosts the room.
+        hosting: bool,
+    },
+    /// Tell the room that this player is ready for a match, or no longer.
+    Ready(bool),
+    /// Count down for all in the room, as its host.
+    Count,
     /// Leave the present room.
     Leave,
     /// Put a member out.
@@ -140,6 +173,10 @@ pub struct HostChange {
     /// This is the new host's shown name.
     pub name: String,
 }
+
+/// The lobby server counts down for all in the room; so long it takes yet.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted(pub Duration);
 
 /// This is how the link to the lobby server stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,6 +236,8 @@ pub struct Member {
     pub me: bool,
     /// This says whether this member hosts the room.
     pub host: bool,
+    /// The member is ready for a match.
+    pub ready: bool,
     /// This says how the member is reached; none: this player has no connection to it.
     pub connection: Option<Connection>,
 }
@@ -209,6 +248,7 @@ impl Member {
         info: &PlayerInfo,
         own: Option<PlayerId>,
         room: Option<&RoomInfo>,
+        ready: bool,
         connection: Option<Connection>,
     ) -> Self {
         Self {
@@ -217,6 +257,7 @@ impl Member {
             name: info.name.clone(),
             me: Some(info.id) == own,
             host: room.is_some_and(|room| room.host == info.id),
+            ready,
             connection,
         }
     }
@@ -237,6 +278,12 @@ pub struct Listed {
     pub capacity: u16,
     /// Asks for a password.
     pub locked: bool,
+    /// A packet takes about so many milliseconds to the host and back; none: it is not known.
+    pub rtt: Option<u16>,
+    /// This is what is expected of the way to the host, where that is worth a word.
+    pub way: Option<&'static str>,
+    /// Somebody may watch yet.
+    pub watchable: bool,
 }
 
 impl From<&RoomSummary> for Listed {
@@ -248,6 +295,13 @@ impl From<&RoomSummary> for Listed {
             members: room.members,
             capacity: room.capacity,
             locked: room.password,
+            rtt: room.rtt_ms,
+            way: match room.way {
+                ExpectedWay::Relay => Some("relay"),
+                ExpectedWay::Unreachable => Some("out of reach"),
+                _ => None,
+            },
+            watchable: room.spectators < room.spectator_limit,
         }
     }
 }
@@ -265,6 +319,16 @@ pub struct Session {
     pub room: Option<Room>,
     /// These are all who are inside, the host first.
     pub members: Vec<Member>,
+    /// This player only watches.
+    pub watching: bool,
+    /// This player hosts, and these watch, by renet's names.
+    pub watchers: BTreeSet<u64>,
+    /// So many watch the room.
+    pub audience: usize,
+    /// This leads friends into the room.
+    pub invite: Option<String>,
+    /// The lobby server counts down for the room: so many seconds, the last one begun.
+    pub count: Option<u64>,
     /// These are the public rooms; `None`: the server was not asked yet.
     pub rooms: Option<Vec<Listed>>,
     /// This says what was tried so far to get where the player wants, a sentence each.
@@ -317,6 +381,7 @@ impl Session {
                     self.trouble = Some(doubt.unwrap_or(why));
                 }
                 self.members.clear();
+                (self.invite, self.count) = (None, None);
             }
             _ => {}
         }
@@ -363,7 +428,7 @@ impl Session {
             Trouble::Request(failed) => {
                 let wanted = match goal {
                     Goal::Host(_) => failed.request == RequestKind::Host,
-                    Goal::Join { .. } => failed.request == RequestKind::Join,
+                    Goal::Join { .. } | Goal::Invited(_) => failed.request == RequestKind::Join,
                     Goal::Browse => failed.request == RequestKind::List,
                     Goal::Idle => false,
                 };

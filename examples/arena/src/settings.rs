@@ -30,6 +30,12 @@ pub struct Settings {
     pub full_screen: bool,
     /// This is the size of the window, in logical pixels.
     pub window: (u32, u32),
+    /// Sounds are so loud, 0..=10 (default: 7).
+    pub volume: u8,
+    /// The music is so loud, 0..=10 (default: 5).
+    pub music: u8,
+    /// Nothing is heard (default: no).
+    pub muted: bool,
     /// These are the keys; arrows, mouse and Ctrl work always.
     pub keys: BTreeMap<Act, String>,
 }
@@ -37,7 +43,16 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let keys = Act::ALL.map(|act| (act, String::from(act.usual())));
-        Self { name: String::new(), colour: None, full_screen: false, window: (1280, 720), keys: keys.into() }
+        Self {
+            name: String::new(),
+            colour: None,
+            full_screen: false,
+            window: (1280, 720),
+            volume: 7,
+            music: 5,
+            muted: false,
+            keys: keys.into(),
+        }
     }
 }
 
@@ -133,6 +148,7 @@ impl Settings {
     /// Returns the settings with all values in their ranges.
     fn sound(mut self) -> Self {
         self.colour = self.colour.filter(|colour| usize::from(*colour) < MAX_PLAYERS);
+        (self.volume, self.music) = (self.volume.min(10), self.music.min(10));
         self.window = (self.window.0.clamp(320, 8192), self.window.1.clamp(180, 8192));
         self
     }

@@ -41,6 +41,7 @@ impl Plugin for ShowcasePlugin {
                     target: Target::Name(String::from("den")),
                     password: None,
                     wait: std::time::Duration::ZERO,
+                    watch: false,
                 },
             ),
             ScreenName::Lobby | ScreenName::Guest => (Screen::Lobby, Goal::Host(HostPlan::default())),
@@ -78,6 +79,13 @@ impl Plugin for ShowcasePlugin {
             && let Some(room) = &mut session.room
         {
             room.hosting = false;
+            for member in &mut session.members {
+                member.me = member.client == 1;
+            }
+            // The guest is connected with the host alone.
+            let direct = session.members[1].connection.take();
+            session.members.iter_mut().for_each(|member| member.connection = None);
+            session.members[0].connection = direct;
         }
         app.add_message::<Ask>()
             .add_message::<HostChange>()

@@ -5,8 +5,10 @@ use bevy::prelude::*;
 
 /// Sizes are meant for this width and height.
 pub const DESIGN: Vec2 = Vec2::new(1280.0, 720.0);
-/// This is the size of the smallest text, in design pixels: 11 pixels at 640x360.
+/// This is the size of small text, in design pixels: 11 pixels at 640x360.
 pub const SMALL: f32 = 22.0;
+/// This is the size of the badges below names, in design pixels: "direct 138 ms" is as wide as a name's frame.
+pub const BADGE: f32 = 20.0;
 /// This is the size of running text, in design pixels.
 pub const TEXT: f32 = 25.0;
 /// This is the size of headings, in design pixels.

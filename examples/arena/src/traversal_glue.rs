@@ -1,18 +1,19 @@
 //! All that ties the game to the traversal plugin: requests go out, and what comes of them is put into [`Session`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use bevy_traversal::prelude::*;
 use bevy_traversal::{
-    KnownServers, ListRooms, Loss, NatStatus, PlayerInfo, Progress, RoomsListed, Rtt,
-    TraversalDiagnosticsPlugin,
+    CountdownRule, CountdownStarted, InviteMade, JoinInvite, KnownServers, Loss, MakeInvite, NatStatus,
+    PlayerInfo, Progress, RoomList, RoomListChanged, RoomSeats, RoomShared, Rtt, StartCountdown,
+    StopWatchingRooms, TraversalDiagnosticsPlugin, WatchRooms,
 };
 
 use crate::network::{Connection, OwnNat, PacketsPlugin};
 use crate::protocol::{GAME, GAME_PROTOCOL};
 use crate::session::{
-    Ask, Goal, HostChange, Listed, Member, Profile, Room as SessionRoom, Session, sentence,
+    Ask, Counted, Goal, HostChange, Listed, Member, Profile, Room as SessionRoom, Session, sentence,
 };
 
 /// Adds the traversal plugin and what ties it to the game. The keys of lobby servers are kept in its field.
@@ -36,10 +37,19 @@ fn carry_out(mut asks: MessageReader<Ask>, profile: Res<Profile>, mut commands: 
         match ask {
             Ask::Connect => commands.request(profile.login()),
             Ask::Host(plan) => commands.host_room_with(plan.options()),
-            Ask::Join { target, password, wait } => {
-                commands.request(JoinRoom { target, password, wait, spectate: false })
+            Ask::Join { target, password, wait, watch } => {
+                commands.request(JoinRoom { target, password, wait, spectate: watch })
             }
-            Ask::List => commands.request(ListRooms::default()),
+            Ask::Invited(text) => commands.request(JoinInvite::from(text)),
+            Ask::Watch(query) => commands.request(WatchRooms { query, ..default() }),
+            Ask::Unwatch => commands.request(StopWatchingRooms),
+            Ask::Invite { hosting: true } => commands.request(MakeInvite::for_minutes(24 * 60)),
+            Ask::Invite { hosting: false } => commands.request(MakeInvite::default()),
+            Ask::Ready(ready) => commands.request(SetReady(ready)),
+            Ask::Count => {
+                let rule = CountdownRule { unready: false, leave: false, join: false };
+                commands.request(StartCountdown { after: Duration::from_secs(3), rule });
+            }
             Ask::Leave => commands.leave_room(),
             Ask::Kick(player) => commands.kick_player(player, "the host removed you"),
         }
@@ -56,13 +66,21 @@ fn hear_goodbye(gone: On<PlayerDisconnected>, names: Query<&Name>, mut session: 
 }
 
 fn hear(
-    mut listed: MessageReader<RoomsListed>,
+    (mut listed, list): (MessageReader<RoomListChanged>, Res<RoomList>),
+    (mut invites, mut counts): (MessageReader<InviteMade>, MessageReader<CountdownStarted>),
+    mut counted: MessageWriter<Counted>,
     mut migrated: MessageReader<HostMigrated>,
     mut change: MessageWriter<HostChange>,
     mut session: ResMut<Session>,
 ) {
-    for RoomsListed { rooms, .. } in listed.read() {
-        session.rooms = Some(rooms.iter().map(Listed::from).collect());
+    if listed.read().count() > 0 {
+        session.rooms = Some(list.rooms.iter().map(Listed::from).collect());
+    }
+    if let Some(InviteMade { invite }) = invites.read().last() {
+        session.invite = Some(invite.to_string());
+    }
+    for CountdownStarted(count) in counts.read() {
+        counted.write(Counted(count.at.saturating_duration_since(Instant::now())));
     }
     for HostMigrated { room, hosting, previous, members } in migrated.read() {
         let name = members.iter().find(|member| member.id == room.host).map(|member| member.name.clone());
@@ -73,22 +91,29 @@ fn hear(
 /// Looks at how everything stands: at news, and now and then for the figures.
 fn look(
     (link, room, nat, peers): (Res<LobbyLink>, Res<CurrentRoom>, Res<NatStatus>, Res<Peers>),
-    members: Res<Members>,
+    (members, shared, seats): (Res<Members>, Res<RoomShared>, Res<RoomSeats>),
     players: Query<(&RemotePlayer, Option<&ConnectedBy>, Option<&Progress>, Option<&Rtt>, Option<&Loss>)>,
     (time, mut next): (Res<Time<Real>>, Local<Duration>),
     mut session: ResMut<Session>,
 ) {
     let changed = [link.is_changed(), room.is_changed(), nat.is_changed(), peers.is_changed()];
-    if !changed.contains(&true) && !members.is_changed() && time.elapsed() < *next {
+    let said = members.is_changed() || shared.is_changed() || seats.is_changed();
+    if !changed.contains(&true) && !said && time.elapsed() < *next {
         return;
     }
     *next = time.elapsed() + Duration::from_millis(200);
     let member = |info: &PlayerInfo| {
         let entity = players.iter().find(|(player, ..)| player.0 == info.id);
         let connection = entity.and_then(|(_, by, story, rtt, loss)| Connection::of(by, story, (rtt, loss)));
-        Member::of(info, link.player(), room.info.as_ref(), connection)
+        let ready = shared.member(info.id).is_some_and(|said| said.ready);
+        Member::of(info, link.player(), room.info.as_ref(), ready, connection)
     };
     session.see_lobby(&link.state, OwnNat::of(&nat, &link));
     session.see_room(room.info.as_ref().map(|info| SessionRoom::of(info, room.hosting)));
+    session.watching = room.spectating;
+    session.audience = seats.spectators.len();
+    session.watchers =
+        peers.iter().filter(|peer| peer.hosting && peer.spectator).map(|p| p.client_id).collect();
+    session.count = shared.left().map(|left| left.as_secs_f32().ceil() as u64);
     session.see_members(members.0.iter().map(member).collect());
 }

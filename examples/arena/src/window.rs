@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bevy::app::TerminalCtrlCHandlerPlugin;
 use bevy::log::{DEFAULT_FILTER, LogPlugin};
 use bevy::prelude::*;
+use bevy::render::RenderPlugin;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
+use bevy::time::TimeUpdateStrategy;
 use bevy::window::{PresentMode, WindowMode, WindowResized, WindowResolution};
 use bevy::winit::WinitSettings;
 use bevy_traversal_overlay::OverlayPlugin;
@@ -16,6 +19,7 @@ use crate::bots::{BrainPlugin, Crew, CrewPlugin};
 use crate::cli::Cli;
 use crate::embedded::{Embedded, Practice};
 use crate::flow::{FlowPlugin, LogsInAtOnce, Referee, Seed, StopPlugin};
+use crate::gamepad::GamepadPlugin;
 use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
 use crate::scene::Scene;
@@ -26,6 +30,10 @@ use crate::showcase::ShowcasePlugin;
 use crate::sim::Phase;
 use crate::traversal_glue::GluePlugin;
 use crate::view::ViewPlugin;
+
+/// In pictures of made-up screens a frame takes so long in the game's time, however long the machine takes for it: the same
+/// seed gives the same picture.
+const FRAME: Duration = Duration::from_millis(50);
 
 /// A frame was shown: from here on a panic is a bug of the game, not a machine without graphics.
 pub static SHOWN: AtomicBool = AtomicBool::new(false);
@@ -79,10 +87,13 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         mode: mode(full_screen),
         ..Default::default()
     };
+    let still = cli.screen.is_some() && cli.screenshot.is_some();
     let filter = format!("{DEFAULT_FILTER},warn,arena=info");
     let plugins = DefaultPlugins
         .set(WindowPlugin { primary_window: Some(window), ..Default::default() })
         .set(LogPlugin { filter, ..Default::default() })
+        // A picture has all that its frame has: nothing is left out because it is still being compiled.
+        .set(RenderPlugin { synchronous_pipeline_compilation: still, ..Default::default() })
         .disable::<TerminalCtrlCHandlerPlugin>();
     let bots = usize::from(cli.bots);
     let note = embedded.as_ref().map(Embedded::note).unwrap_or_default();
@@ -121,16 +132,28 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         app.insert_resource(Crew::wanting(bots));
         autostart(&mut app, goal);
     }
+    // Pictures and measurements are made in silence.
+    #[cfg(feature = "sound")]
+    if cli.screen.is_none() && cli.screenshot.is_none() && cli.bench_frames.is_none() {
+        app.add_plugins(crate::sound::SoundPlugin);
+    }
     if cli.autoplay || cli.screen == Some(ScreenName::Game) {
         app.add_plugins(BrainPlugin { seed });
     } else {
         app.add_plugins(InputPlugin);
+        // Pictures are of what the game shows by itself.
+        if cli.screen.is_none() {
+            app.add_plugins(GamepadPlugin);
+        }
     }
     if let Some(file) = cli.screenshot.clone() {
         let Cli { after, in_match, linger, .. } = *cli;
         let (patience, state) = (f32::from(cli.patience), PictureState::Waiting);
         app.insert_resource(Picture { file, after, in_match, linger, patience, state })
             .add_systems(Update, take_picture);
+    }
+    if still {
+        app.insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));
     }
     if let Some(frames) = cli.bench_frames {
         app.add_plugins(BenchPlugin { frames });
@@ -237,5 +260,34 @@ fn take_picture(
                 exit.write(AppExit::error());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f11_fills_the_screen_and_back_and_keeps_the_windows_size() {
+        let mut app = App::new();
+        app.init_resource::<ButtonInput<KeyCode>>()
+            .init_resource::<Form>()
+            .add_message::<WindowResized>()
+            .add_systems(Update, fill_screen);
+        let window = app.world_mut().spawn(Window::default()).id();
+        app.update();
+        let press = |app: &mut App, size: (f32, f32)| {
+            app.world_mut().resource_mut::<ButtonInput<KeyCode>>().press(KeyCode::F11);
+            app.update();
+            app.world_mut().resource_mut::<ButtonInput<KeyCode>>().reset(KeyCode::F11);
+            app.world_mut().write_message(WindowResized { window, width: size.0, height: size.1 });
+            app.update();
+            let kept = app.world().resource::<Form>().settings.clone();
+            (app.world().get::<Window>(window).unwrap().mode, kept.full_screen, kept.window)
+        };
+        let (mode, full, size) = press(&mut app, (1920.0, 1080.0));
+        assert!(matches!(mode, WindowMode::BorderlessFullscreen(_)) && full);
+        assert_eq!(size, (1280, 720), "the screen's size is not the window's");
+        assert_eq!(press(&mut app, (800.0, 600.0)), (WindowMode::Windowed, false, (800, 600)));
     }
 }

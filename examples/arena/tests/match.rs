@@ -82,7 +82,7 @@ fn a_room_that_does_not_exist_is_a_sentence() {
     let target = Target::Name(String::from("nowhere"));
     let mut app = player_app(
         profile,
-        Goal::Join { target, password: None, wait: Duration::ZERO },
+        Goal::Join { target, password: None, wait: Duration::ZERO, watch: false },
         1,
         KnownServers::Off,
     );

@@ -64,6 +64,7 @@ fn a_match_goes_on_when_its_host_leaves() {
         target: Target::Name(String::from("the room")),
         password: None,
         wait: Duration::from_secs(20),
+        watch: false,
     };
     let mut apps = [
         player("Ann", &address, Goal::Host(plan)),

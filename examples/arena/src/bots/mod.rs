@@ -18,7 +18,7 @@ use crate::flow::{FlowPlugin, Seed};
 use crate::net::EventLog;
 use crate::net::systems::{Joined, NetPlugin, NetSystems, PlayerName, Ready, Wish};
 use crate::scene::{BOT, Scene};
-use crate::session::{Goal, Profile, Session, Target};
+use crate::session::{Ask, Goal, Profile, Session, Target};
 use crate::sim::{Phase, TICK_HZ};
 use crate::traversal_glue::GluePlugin;
 use brain::Brain;
@@ -47,9 +47,22 @@ impl Plugin for BrainPlugin {
 }
 
 /// A computer player is always ready for a match, and for another one.
-fn agree(scene: Res<Scene>, mut ready: MessageWriter<Ready>) {
-    let waits = matches!(scene.phase, Some(Phase::Lobby | Phase::MatchOver { .. }));
-    if waits && scene.me().is_some_and(|me| !me.ready) {
+fn agree(
+    time: Res<Time<Real>>,
+    (scene, session): (Res<Scene>, Res<Session>),
+    mut ready: MessageWriter<Ready>,
+    mut ask: MessageWriter<Ask>,
+    mut asked: Local<Option<Duration>>,
+) {
+    if scene.phase == Some(Phase::Lobby) {
+        // The room hears it from the lobby server.
+        let said = session.members.iter().any(|member| member.me && member.ready);
+        let again = asked.is_none_or(|at| time.elapsed() > at + Duration::from_secs(2));
+        if !said && again && session.room.is_some() {
+            *asked = Some(time.elapsed());
+            ask.write(Ask::Ready(true));
+        }
+    } else if matches!(scene.phase, Some(Phase::MatchOver { .. })) && scene.me().is_some_and(|me| !me.ready) {
         ready.write(Ready(true));
     }
 }
@@ -130,7 +143,7 @@ impl Bot {
         let stop_flag = Arc::new(AtomicBool::new(false));
         let name = format!("{}{BOT}", NAMES[number % NAMES.len()]);
         let profile = Profile { name: name.clone(), server: server.to_owned() };
-        let goal = Goal::Join { target, password, wait: WAIT };
+        let goal = Goal::Join { target, password, wait: WAIT, watch: false };
         let flag = stop_flag.clone();
         // Multiples of 101 after each other: each has another style.
         let seed = seed.wrapping_add(101 * (number as u64 + 1));

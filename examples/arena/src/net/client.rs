@@ -29,6 +29,7 @@ pub struct ClientGame {
     /// The host does not let us play, and why.
     pub refused: Option<String>,
     me: Option<PlayerSlot>,
+    watches: bool,
     rules: Option<Rules>,
     seats: BTreeMap<u64, PlayerSlot>,
     names: BTreeMap<PlayerSlot, String>,
@@ -62,6 +63,11 @@ impl ClientGame {
     /// Returns who we are, once we are welcomed.
     pub fn me(&self) -> Option<PlayerSlot> {
         self.me
+    }
+
+    /// Returns whether the host has told of the match: we play, or watch.
+    pub fn welcomed(&self) -> bool {
+        self.me.is_some() || self.watches
     }
 
     /// Returns how far the last correction moved the own player, in world units.
@@ -104,6 +110,11 @@ impl ClientGame {
             Some(HostMessage::Welcome { you, next_event, players, rules }) => {
                 self.me = Some(you);
                 self.rules = Some(rules);
+                self.names = players.into_iter().collect();
+                self.log.expect(next_event);
+            }
+            Some(HostMessage::Watch { next_event, players, rules }) => {
+                (self.watches, self.rules) = (true, Some(rules));
                 self.names = players.into_iter().collect();
                 self.log.expect(next_event);
             }
@@ -188,12 +199,14 @@ impl ClientGame {
 
     /// Returns what this player sees, `fraction` of a step after the last one.
     pub fn scene(&self, fraction: f32) -> Scene {
-        let (Some(me), Some(newest)) = (self.me, self.timeline.newest()) else { return Scene::default() };
+        let Some(newest) = self.timeline.newest().filter(|_| self.welcomed()) else {
+            return Scene::default();
+        };
         // The clock stands with everything else.
         let now = self.now.min(self.heard + STANDS_AFTER);
         let shown = self.timeline.shown_tick(now).unwrap_or_default();
         let actors = newest.players.iter().map(|state| {
-            let own = state.player == me && state.health > 0;
+            let own = Some(state.player) == self.me && state.health > 0;
             let (at, angle) = if own {
                 (self.prediction.shown(fraction), angle_of(self.prediction.body().aim))
             } else {
@@ -220,17 +233,19 @@ impl ClientGame {
             }
         });
         let behind = (1.0 - fraction) * DT;
-        let own_bolts = self.prediction.bolts.iter().map(|bolt| SceneBolt {
-            owner: me,
-            key: bolt.input,
-            at: bolt.at - bolt.velocity * behind,
-            velocity: bolt.velocity,
-        });
-        let others = newest.bolts.iter().map(Bolt::from).filter(|bolt| bolt.owner != me);
+        // Who watches has none.
+        let own_bolts =
+            self.prediction.bolts.iter().zip(self.me.into_iter().cycle()).map(|(bolt, me)| SceneBolt {
+                owner: me,
+                key: bolt.input,
+                at: bolt.at - bolt.velocity * behind,
+                velocity: bolt.velocity,
+            });
+        let others = newest.bolts.iter().map(Bolt::from).filter(|bolt| Some(bolt.owner) != self.me);
         let bolts = own_bolts.chain(others.filter_map(|bolt| self.shown_bolt(bolt, shown, newest.tick)));
         let host_tick = self.timeline.host_tick(now).unwrap_or_default();
         Scene {
-            local: Some(me),
+            local: self.me,
             dash_charge: self.prediction.body().dash_charge(),
             phase: Some(newest.phase),
             round: newest.round,

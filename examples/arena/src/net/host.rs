@@ -1,5 +1,7 @@
 //! The host: the one true world, fed with everybody's inputs.
 
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bevy::math::Vec2;
@@ -61,6 +63,8 @@ pub struct HostGame {
     own: Option<u64>,
     local_seq: u32,
     seats: BTreeMap<u64, Seat>,
+    /// These clients watch.
+    watchers: BTreeSet<u64>,
     /// Players whose clients are on their way here, after a change of the host, and how long they are waited for.
     awaited: BTreeMap<u64, (PlayerSlot, u32)>,
     before: BTreeMap<PlayerSlot, Vec2>,
@@ -90,6 +94,7 @@ impl HostGame {
             own: None,
             local_seq: 0,
             seats: BTreeMap::new(),
+            watchers: BTreeSet::new(),
             awaited: BTreeMap::new(),
             before: BTreeMap::new(),
             joinings: BTreeMap::new(),
@@ -213,7 +218,7 @@ impl HostGame {
         let awaited = self.awaited.iter().map(|(client, (slot, _))| (*client, *slot));
         let seated = self.seats.iter().map(|(client, seat)| (*client, seat.player));
         let message = HostMessage::Seats(own.into_iter().chain(awaited).chain(seated).collect());
-        for client in self.seats.keys().copied().collect::<Vec<_>>() {
+        for client in self.listeners() {
             self.send(client, &message);
         }
     }
@@ -230,7 +235,7 @@ impl HostGame {
         let seated =
             self.seats.iter().filter_map(|(client, seat)| Some((seat.player, *self.joinings.get(client)?)));
         let message = HostMessage::Joinings(seated.collect());
-        for client in self.seats.keys().copied().collect::<Vec<_>>() {
+        for client in self.listeners() {
             self.send(client, &message);
         }
     }
@@ -316,6 +321,14 @@ impl HostGame {
         self.publish();
     }
 
+    /// The match begins in so many steps: the lobby server counts down for all.
+    pub fn begin_in(&mut self, steps: u32) {
+        self.begin();
+        if let Phase::Countdown { ends } = &mut self.world.phase {
+            *ends = self.world.tick + steps;
+        }
+    }
+
     /// Returns the messages to be sent now.
     pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
         std::mem::take(&mut self.outbox)
@@ -379,8 +392,8 @@ impl HostGame {
             self.next_event = self.next_event.wrapping_add(1);
             self.log.add(number, event.clone());
             let bytes = encode(&HostMessage::Event { number, event: event.clone() });
-            for client in self.seats.keys() {
-                self.outbox.push(Outgoing { client: *client, reliable: true, bytes: bytes.clone() });
+            for client in self.listeners() {
+                self.outbox.push(Outgoing { client, reliable: true, bytes: bytes.clone() });
             }
             self.fresh.push(event);
         }
@@ -432,6 +445,12 @@ impl HostGame {
             let bytes = encode(&snapshot);
             debug_assert!(bytes.len() <= MAX_MESSAGE);
             self.outbox.push(Outgoing { client: *client, reliable: false, bytes });
+        }
+        if !self.watchers.is_empty() {
+            snapshot.own = Default::default();
+            let bytes = encode(&snapshot);
+            let sent = |client: &u64| Outgoing { client: *client, reliable: false, bytes: bytes.clone() };
+            self.outbox.extend(self.watchers.iter().map(sent));
         }
     }
 }

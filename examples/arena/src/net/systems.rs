@@ -7,6 +7,7 @@ use bevy_renet::{RenetClient, RenetReceive, RenetSend, RenetServer, RenetServerE
 use super::glide::Glide;
 use super::{ClientGame, HostGame};
 use crate::scene::{Happened, Scene};
+use crate::session::Session;
 use crate::sim::{Input, TICK_HZ};
 
 /// This is the match of a host; it exists while this player hosts a room.
@@ -78,8 +79,16 @@ fn greet(
     mut commands: Commands,
     (name, colour): (Res<PlayerName>, Res<Colour>),
     mut client: ResMut<RenetClient>,
+    session: Option<Res<Session>>,
     joined: Option<ResMut<Joined>>,
 ) {
+    if session.is_some_and(|session| session.watching) {
+        // Who watches says nothing, and the host begins.
+        if joined.is_none() {
+            commands.insert_resource(Joined(ClientGame::default()));
+        }
+        return;
+    }
     if !client.is_connected() || joined.as_ref().is_some_and(|joined| joined.0.greeted) {
         return;
     }

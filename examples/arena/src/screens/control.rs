@@ -9,6 +9,7 @@ use super::draw::{Focus, Numbered, Press, Shown};
 use super::form::Form;
 use super::page::{Action, Control, Page, Pressed};
 use super::{Parting, Screen};
+use crate::settings::Act;
 
 /// The mouse focuses what it moves over, and presses what it clicks. What appears under a pointer at rest is not what the
 /// player means.
@@ -67,7 +68,15 @@ pub(super) fn keyboard(
             pressed.write(Pressed(action));
             continue;
         }
-        let Some(control) = controls.get(focus.0) else { continue };
+        let control = controls.get(focus.0);
+        if key.key_code == KeyCode::KeyM
+            && !matches!(control, Some(Control::Field(_)))
+            && !Act::ALL.iter().any(|act| form.settings.key(*act) == KeyCode::KeyM)
+        {
+            form.settings.muted = !form.settings.muted;
+            continue;
+        }
+        let Some(control) = control else { continue };
         let step = match key.logical_key {
             Key::Tab if held.pressed(KeyCode::ShiftLeft) || held.pressed(KeyCode::ShiftRight) => -1,
             Key::Tab | Key::ArrowDown => 1,

@@ -107,12 +107,19 @@ pub(super) fn refresh(
 /// Returns where the focus is when a screen opens: it is on what most players want next.
 fn first(controls: &[Control]) -> usize {
     let opens = controls.contains(&Control::Button(Action::OpenRoom));
-    let likely = |control: &Control| {
-        matches!(
-            control,
-            Control::Button(Action::QuickPlay | Action::Begin | Action::Ready(_) | Action::Retry)
-                | Control::Field(Field::Password)
-        ) && !opens
+    // A password is what is wanted next only where the last one was wrong.
+    let again = controls.contains(&Control::Button(Action::Retry));
+    let likely = |control: &Control| match control {
+        Control::Button(
+            Action::QuickPlay
+            | Action::Begin
+            | Action::Ready(_)
+            | Action::Retry
+            | Action::Enter { watch: false, .. },
+        )
+        | Control::Field(Field::Code) => !opens,
+        Control::Field(Field::Password) => again,
+        _ => false,
     };
     let harmless = |control: &Control| !matches!(control, Control::Button(Action::Kick(_) | Action::Copy(_)));
     controls.iter().position(likely).or_else(|| controls.iter().position(harmless)).unwrap_or(0)
@@ -194,6 +201,10 @@ impl Placer<'_> {
                 let node = Node { align_self: AlignSelf::Center, flex_shrink: 0.0, ..default() };
                 parent.spawn((node, words(Tone::Code, text))).insert(TextLayout::no_wrap());
             }
+            Item::Text(Tone::Heading, text) if shared => {
+                let node = Node { align_self: AlignSelf::Center, ..share(true) };
+                parent.spawn((node, words(Tone::Heading, text))).insert(TextLayout::no_wrap());
+            }
             Item::Text(tone, text) => {
                 let align_self = if shared { AlignSelf::Center } else { AlignSelf::Auto };
                 parent.spawn((Node { align_self, ..share(shared) }, words(*tone, text)));
@@ -254,7 +265,7 @@ impl Placer<'_> {
                     outer.spawn((Button, frame, look, numbered)).with_children(|frame| {
                         for (text, by) in [("<", -1), (">", 1)] {
                             if by > 0 {
-                                frame.spawn(words(Tone::Plain, value));
+                                frame.spawn(words(Tone::Plain, value)).insert(TextLayout::no_wrap());
                             }
                             let node = Node { padding: UiRect::horizontal(px(16)), ..default() };
                             let press = Press(Action::Change(*choice, by));
@@ -263,7 +274,7 @@ impl Placer<'_> {
                     });
                 });
             }
-            Item::Line(tone, left, right, press) => self.line(parent, (*tone, left), right, press.as_ref()),
+            Item::Line(tone, left, right, presses) => self.line(parent, (*tone, left), right, presses),
         }
     }
 
@@ -292,13 +303,13 @@ impl Placer<'_> {
         }
     }
 
-    /// Places a framed line of a list, with a small button if it has one.
+    /// Places a framed line of a list, with its small buttons.
     fn line(
         &mut self,
         parent: &mut ChildSpawnerCommands,
         (tone, left): (Tone, &str),
         right: &str,
-        press: Option<&(String, Action)>,
+        presses: &[(String, Action)],
     ) {
         let node = Node {
             column_gap: px(16),
@@ -312,7 +323,7 @@ impl Placer<'_> {
             let grow = Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() };
             line.spawn((grow, words(tone, left))).insert(TextLayout::no_wrap());
             line.spawn(words(Tone::Faint, right));
-            if let Some((text, action)) = press {
+            for (text, action) in presses {
                 let node = Node {
                     padding: UiRect::axes(px(14), px(3)),
                     border: UiRect::all(px(2)),

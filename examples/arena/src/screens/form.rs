@@ -3,13 +3,21 @@
 use std::fmt;
 
 use bevy::prelude::Resource;
-use bevy_traversal::Secret;
+use bevy_traversal::{RoomQuery, RoomSort, Secret};
 
 use super::page::{Choice, Field};
 use crate::session::HostPlan;
 use crate::settings::{Act, Settings};
 use crate::sim::{MAX_NAME, MAX_PLAYERS, Map, Rules};
 use crate::theme;
+
+/// These are the orders of the list of rooms, by their names.
+const ORDERS: [(RoomSort, &str); 4] = [
+    (RoomSort::RoundTrip, "nearest"),
+    (RoomSort::Players, "emptiest"),
+    (RoomSort::Age, "newest"),
+    (RoomSort::Name, "by name"),
+];
 
 /// These are the texts and choices of all screens.
 #[derive(Resource, Clone, PartialEq)]
@@ -22,8 +30,14 @@ pub struct Form {
     pub room: String,
     /// This is the room's password; where it is empty the room has none.
     pub password: String,
-    /// This is the code of a room, as typed.
+    /// This is the code of a room, or an invite, as typed.
     pub code: String,
+    /// Rooms with this in their names are listed.
+    pub search: String,
+    /// Rooms are listed in this order.
+    pub order: RoomSort,
+    /// Full rooms are listed, too.
+    pub full: bool,
     /// So many players fit into the room.
     pub capacity: usize,
     /// So many computer players take part.
@@ -68,6 +82,9 @@ impl Default for Form {
             room: String::new(),
             password: String::new(),
             code: String::new(),
+            search: String::new(),
+            order: RoomSort::RoundTrip,
+            full: true,
             capacity: MAX_PLAYERS,
             bots: 3,
             points: Rules::default().target,
@@ -90,6 +107,7 @@ impl Form {
             Field::Room => &self.room,
             Field::Password => &self.password,
             Field::Code => &self.code,
+            Field::Search => &self.search,
         }
     }
 
@@ -99,7 +117,9 @@ impl Form {
             Field::Server => (&mut self.server, 128),
             Field::Room => (&mut self.room, 32),
             Field::Password => (&mut self.password, 32),
-            Field::Code => (&mut self.code, 32),
+            // Invites are that long.
+            Field::Code => (&mut self.code, 512),
+            Field::Search => (&mut self.search, 64),
         }
     }
 
@@ -137,7 +157,22 @@ impl Form {
             }
             Choice::Mode => self.teams = !self.teams,
             Choice::Listed => self.listed = !self.listed,
+            Choice::Full => self.full = !self.full,
+            Choice::Order => {
+                let place = ORDERS.iter().position(|(order, _)| *order == self.order).unwrap_or_default();
+                self.order =
+                    ORDERS[(place as i64 + i64::from(by)).rem_euclid(ORDERS.len() as i64) as usize].0;
+            }
             Choice::FullScreen => self.settings.full_screen = !self.settings.full_screen,
+            // Whoever turns it up wants to hear it.
+            Choice::Volume => {
+                self.settings.volume = step(usize::from(self.settings.volume), 0, 10) as u8;
+                self.settings.muted = false;
+            }
+            Choice::Music => {
+                self.settings.music = step(usize::from(self.settings.music), 0, 10) as u8;
+                self.settings.muted = false;
+            }
             // Any colour, and then each.
             Choice::Colour => {
                 let place = self.settings.colour.map_or(0, |colour| usize::from(colour) + 1);
@@ -155,6 +190,14 @@ impl Form {
             Choice::Map => self.map.map_or("in turn", Map::name).to_owned(),
             Choice::Mode => String::from(if self.teams { "two teams" } else { "each for himself" }),
             Choice::Listed => String::from(if self.listed { "yes" } else { "no" }),
+            Choice::Volume | Choice::Music if self.settings.muted => String::from("off (M)"),
+            Choice::Volume => self.settings.volume.to_string(),
+            Choice::Music => self.settings.music.to_string(),
+            Choice::Full => String::from(if self.full { "too" } else { "no" }),
+            Choice::Order => {
+                let order = ORDERS.iter().find(|(order, _)| *order == self.order);
+                order.map_or("", |(_, name)| name).to_owned()
+            }
             Choice::FullScreen => String::from(if self.settings.full_screen { "yes" } else { "no" }),
             Choice::Colour => self.settings.colour.map_or("any", theme::colour_name).to_owned(),
         }
@@ -163,6 +206,17 @@ impl Form {
     /// Returns the password, if there is one.
     pub fn password(&self) -> Option<Secret<String>> {
         (!self.password.is_empty()).then(|| self.password.as_str().into())
+    }
+
+    /// Returns which rooms are listed.
+    pub fn query(&self) -> RoomQuery {
+        RoomQuery {
+            text: self.search.trim().to_owned(),
+            not_full: !self.full,
+            same_protocol: true,
+            sort: self.order,
+            ..RoomQuery::default()
+        }
     }
 
     /// Returns how to open a room.
@@ -219,9 +273,12 @@ mod tests {
             format!("{form:?}"),
             format!("{plan:?}"),
             format!("{:?}", Goal::Host(plan.clone())),
-            format!("{:?}", Goal::Join { target: target.clone(), password: password.clone(), wait }),
+            format!(
+                "{:?}",
+                Goal::Join { target: target.clone(), password: password.clone(), wait, watch: false }
+            ),
             format!("{:?}", Ask::Host(plan)),
-            format!("{:?}", Ask::Join { target, password, wait }),
+            format!("{:?}", Ask::Join { target, password, wait, watch: false }),
             format!("{cli:?}"),
         ];
         for text in printed {

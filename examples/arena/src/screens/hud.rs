@@ -197,7 +197,9 @@ fn announce(
         Some(Phase::Countdown { .. }) => {
             let round =
                 if scene.round == 1 { String::from(CONTROLS) } else { format!("Round {}", scene.round) };
-            (format!("{}", left.ceil().max(1.0)), round, theme::ACCENT)
+            // All see the same number at the same moment where the lobby server counts.
+            let left = session.count.map_or(left.ceil(), |count| count as f32);
+            (format!("{}", left.max(1.0)), round, theme::ACCENT)
         }
         Some(Phase::RoundOver { winner, .. }) => {
             let name = scene.actor(winner).map_or_else(|| String::from("Somebody"), |actor| actor.label(14));

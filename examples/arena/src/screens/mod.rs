@@ -16,6 +16,7 @@ mod sample;
 use bevy::prelude::*;
 
 use crate::net::systems::Colour;
+use crate::session::RoomWish;
 use crate::settings::Settings;
 
 pub use draw::{Focus, UiPictures};
@@ -114,7 +115,7 @@ impl Plugin for ScreensPlugin {
                 Update,
                 (
                     draw::scale,
-                    keep_settings,
+                    (keep_settings, wish_rooms),
                     control::mouse,
                     control::keyboard,
                     navigate::obey,
@@ -128,6 +129,13 @@ impl Plugin for ScreensPlugin {
                     .after(crate::net::systems::NetSystems::Scene),
             )
             .add_plugins(hud::HudPlugin);
+    }
+}
+
+/// The list has the rooms that the form describes.
+fn wish_rooms(form: Res<Form>, wish: Option<ResMut<RoomWish>>) {
+    if let Some(mut wish) = wish {
+        wish.set_if_neq(RoomWish(form.query()));
     }
 }
 

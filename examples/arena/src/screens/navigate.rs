@@ -11,7 +11,7 @@ use super::page::{Action, Pressed};
 use crate::embedded::Practice;
 use crate::net::systems::{Hosted, Joined, PlayerName, Ready};
 use crate::scene::Scene;
-use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session, Target};
+use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session, Target, is_invite};
 use crate::sim::{Phase, clean_name};
 
 /// This is what stands on the last screen that anybody wants to see.
@@ -93,9 +93,17 @@ pub(super) fn obey(
                 continue;
             }
             Action::Begin => {
-                if let Some(hosted) = &mut hosted {
+                // The lobby server counts down for all at once; without it the match begins as it can.
+                if matches!(session.link, Link::Online { .. }) {
+                    ask.write(Ask::Count);
+                } else if let Some(hosted) = &mut hosted {
                     hosted.0.begin();
                 }
+                continue;
+            }
+            // In the room the lobby server tells it; after a match, the match does.
+            Action::Ready(wants) if *screen.get() == Screen::Lobby => {
+                ask.write(Ask::Ready(*wants));
                 continue;
             }
             Action::Ready(wants) => {
@@ -113,23 +121,26 @@ pub(super) fn obey(
                 continue;
             }
             Action::Retry => match goal.clone() {
-                Goal::Join { target, wait, .. } if session.wrong_password => {
-                    Goal::Join { target, password: form.password(), wait }
+                Goal::Join { target, wait, watch, .. } if session.wrong_password => {
+                    Goal::Join { target, password: form.password(), wait, watch }
                 }
                 same => same,
             },
             Action::QuickPlay => Goal::Host(HostPlan { bots: 3, begin_with: Some(4), ..form.plan() }),
             Action::OpenRoom => Goal::Host(form.plan()),
             Action::Browse => Goal::Browse,
-            Action::Enter { code, locked } => Goal::Join {
+            Action::Enter { code, locked, watch } => Goal::Join {
                 target: Target::Code(code.clone()),
                 password: form.password().filter(|_| *locked),
                 wait: Duration::ZERO,
+                watch: *watch,
             },
+            Action::EnterCode if is_invite(form.code.trim()) => Goal::Invited(form.code.trim().to_owned()),
             Action::EnterCode => Goal::Join {
                 target: Target::Code(form.code.trim().to_owned()),
                 password: form.password(),
                 wait: WAIT,
+                watch: false,
             },
         };
         let server = match action {
@@ -187,7 +198,7 @@ pub(super) fn follow(
         next.set(S::Trouble);
         return;
     }
-    let playing = hosted.is_some() || joined.is_some_and(|joined| joined.0.me().is_some());
+    let playing = hosted.is_some() || joined.is_some_and(|joined| joined.0.welcomed());
     let place = match scene.phase.filter(|_| playing) {
         Some(Phase::Lobby) => Some(S::Lobby),
         Some(Phase::MatchOver { .. }) => Some(S::Over),
@@ -251,7 +262,7 @@ mod tests {
         let mut app = app(Form { password: "wrong".into(), ..Form::default() });
         let target = Target::Code(String::from("K7QF2M"));
         let given = Some("wrong".into());
-        app.insert_resource(Goal::Join { target, password: given, wait: WAIT });
+        app.insert_resource(Goal::Join { target, password: given, wait: WAIT, watch: false });
         let mut session = app.world_mut().resource_mut::<Session>();
         session.trouble = Some(String::from("Wrong room password."));
         session.wrong_password = true;

@@ -29,6 +29,8 @@ pub enum Action {
         code: String,
         /// It asks for a password.
         locked: bool,
+        /// Only watch.
+        watch: bool,
     },
     /// Enter by the code in the form.
     EnterCode,
@@ -65,8 +67,10 @@ pub enum Field {
     Room,
     /// This is the room's password.
     Password,
-    /// This is the code of a room.
+    /// This is the code of a room, or an invite.
     Code,
+    /// Rooms are looked for by this.
+    Search,
 }
 
 /// This is a choice of the form.
@@ -84,6 +88,14 @@ pub enum Choice {
     Mode,
     /// This says whether the room is listed or hidden.
     Listed,
+    /// This is the order of the list of rooms.
+    Order,
+    /// Full rooms are listed, or left out.
+    Full,
+    /// Sounds are so loud.
+    Volume,
+    /// The music is so loud.
+    Music,
     /// This is the colour that the player wishes.
     Colour,
     /// This says whether the game fills the screen.
@@ -128,8 +140,8 @@ pub enum Item {
     Button(String, Action, bool),
     /// These items stand side by side and share the width.
     Row(Vec<Item>),
-    /// This is a framed line of a list: it has left and right words, and maybe a small button.
-    Line(Tone, String, String, Option<(String, Action)>),
+    /// This is a framed line of a list: it has left and right words, and small buttons.
+    Line(Tone, String, String, Vec<(String, Action)>),
     /// This is some space before what follows.
     Gap,
 }
@@ -173,7 +185,9 @@ impl Page {
                     Item::Field(field, ..) => controls.push(Control::Field(*field)),
                     Item::Choice(choice, ..) => controls.push(Control::Choice(*choice)),
                     Item::Button(_, action, true) => controls.push(Control::Button(action.clone())),
-                    Item::Line(.., Some((_, action))) => controls.push(Control::Button(action.clone())),
+                    Item::Line(.., presses) => {
+                        controls.extend(presses.iter().map(|(_, action)| Control::Button(action.clone())));
+                    }
                     Item::Row(items) => collect(items, controls),
                     _ => {}
                 }

@@ -13,7 +13,7 @@ use crate::settings::Act;
 use crate::sim::Phase;
 
 /// So many rooms of a list fit on a screen.
-const ROOMS: usize = 5;
+const ROOMS: usize = 4;
 /// So many sentences of a story fit on a screen.
 const STORY: usize = 5;
 
@@ -29,7 +29,7 @@ pub(super) fn page(
     let (width, items) = match screen {
         Screen::Title => (820.0, title(form, session)),
         Screen::Host => (820.0, host(form)),
-        Screen::Rooms => (1000.0, rooms(session)),
+        Screen::Rooms => (1060.0, rooms(form, session)),
         Screen::Code => (720.0, code(form)),
         Screen::Connecting => (900.0, connecting(session, goal)),
         Screen::Lobby => (940.0, lobby(session, scene)),
@@ -100,22 +100,33 @@ fn host(form: &Form) -> Vec<Item> {
     ]
 }
 
-fn rooms(session: &Session) -> Vec<Item> {
-    let mut items = vec![text(Tone::Heading, "Rooms")];
+fn rooms(form: &Form, session: &Session) -> Vec<Item> {
+    let mut items = vec![
+        text(Tone::Heading, "Rooms"),
+        Item::Row(vec![
+            field(Field::Search, "Search", "any name"),
+            choice(form, Choice::Order, "Order"),
+            choice(form, Choice::Full, "Full ones"),
+        ]),
+    ];
     match &session.rooms {
         None => items.push(text(Tone::Faint, "Asking the lobby server ...")),
         Some(rooms) if rooms.is_empty() => {
-            items.push(text(Tone::Faint, "No room is open just now. Host one!"));
+            items.push(text(Tone::Faint, "No such room is open just now. Host one!"));
         }
         Some(rooms) => {
             for room in rooms.iter().take(ROOMS) {
-                let lock = if room.locked { ", locked" } else { "" };
-                let right = format!("{} of {}{lock}", room.members, room.capacity);
-                let full = room.members >= room.capacity;
-                let enter = Action::Enter { code: room.code.clone(), locked: room.locked };
-                let left = format!("{}  by {}", short(&room.name, 24), short(&room.host, 12));
-                let press = (!full).then(|| (String::from("Enter"), enter));
-                items.push(Item::Line(Tone::Plain, left, right, press));
+                let rtt = room.rtt.map(|rtt| format!("{rtt} ms"));
+                let lock = room.locked.then(|| String::from("locked"));
+                let words = [lock, room.way.map(String::from), rtt];
+                let words: Vec<_> = words.into_iter().flatten().collect();
+                let words = if words.is_empty() { String::new() } else { format!(", {}", words.join(", ")) };
+                let right = format!("{} of {}{words}", room.members, room.capacity);
+                let enter = |watch| Action::Enter { code: room.code.clone(), locked: room.locked, watch };
+                let left = format!("{}  by {}", short(&room.name, 20), short(&room.host, 12));
+                let watch = room.watchable.then(|| (String::from("Watch"), enter(true)));
+                let play = (room.members < room.capacity).then(|| (String::from("Enter"), enter(false)));
+                items.push(Item::Line(Tone::Plain, left, right, watch.into_iter().chain(play).collect()));
             }
             if rooms.len() > ROOMS {
                 let more = format!("... and {} more; enter those by their code.", rooms.len() - ROOMS);
@@ -139,8 +150,14 @@ fn code(form: &Form) -> Vec<Item> {
     let ready = !form.code.trim().is_empty();
     vec![
         text(Tone::Heading, "Enter a code"),
-        text(Tone::Faint, "The host sees the room's code in the lobby and can tell it to you."),
-        Item::Row(vec![field(Field::Code, "Code", "K7QF2M"), field(Field::Password, "Password", "none")]),
+        text(
+            Tone::Faint,
+            "All in the room see its code, and can copy an invite for you: paste it with Ctrl+V.",
+        ),
+        Item::Row(vec![
+            field(Field::Code, "Code or invite", "K7QF2M"),
+            field(Field::Password, "Password", "none"),
+        ]),
         Item::Gap,
         Item::Row(vec![
             button("Back", Action::Back),
@@ -153,6 +170,7 @@ fn connecting(session: &Session, goal: &Goal) -> Vec<Item> {
     let heading = match goal {
         Goal::Host(_) => String::from("Opening the room"),
         Goal::Join { target, .. } => format!("Entering {}", target_words(target)),
+        Goal::Invited(_) => String::from("Following the invite"),
         Goal::Browse | Goal::Idle => String::from("Looking for rooms"),
     };
     let mut items = vec![text(Tone::Heading, heading)];
@@ -175,7 +193,10 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
     let lost = session.lobby_lost();
     if lost.is_none() {
         heading.push(text(Tone::Code, format!("Code {}", room.code)));
-        heading.push(button("Copy code", Action::Copy(room.code.clone())));
+        heading.push(match &session.invite {
+            Some(invite) => button("Copy invite", Action::Copy(invite.clone())),
+            None => button("Copy code", Action::Copy(room.code.clone())),
+        });
     }
     let mut items = vec![Item::Row(heading)];
     // Nobody can come in by the code now.
@@ -189,7 +210,7 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
         }
         let connection = member.connection.as_ref().map(|connection| connection.short());
         let right = match (member.host, connection.clone()) {
-            _ if playing.is_some_and(|actor| actor.ready && !member.host) => {
+            _ if member.ready && !member.host => {
                 format!("ready, {}", connection.unwrap_or_default()).trim_end_matches(", ").to_owned()
             }
             (true, Some(connection)) => format!("host, {connection}"),
@@ -199,29 +220,40 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
             (false, None) => String::new(),
         };
         let kick = (room.hosting && !member.me).then(|| (String::from("Remove"), Action::Kick(member.id)));
-        items.push(Item::Line(tone, left, right, kick));
+        items.push(Item::Line(tone, left, right, kick.into_iter().collect()));
     }
-    let here = scene.actors.len();
-    items.push(if room.hosting {
-        let words = match here {
-            0 | 1 => String::from("Tell others the code."),
-            n => format!("{} of {n} are ready.", scene.actors.iter().filter(|actor| actor.ready).count()),
-        };
-        Item::Row(vec![
-            button("Leave", Action::Leave),
-            Item::Button(String::from("Begin"), Action::Begin, here >= 2),
-            text(Tone::Faint, words),
-        ])
-    } else {
-        let ready = scene.me().is_some_and(|me| me.ready);
-        let word = if ready { "Not ready" } else { "Ready" };
-        Item::Row(vec![
-            button("Leave", Action::Leave),
-            button(word, Action::Ready(!ready)),
-            text(Tone::Faint, "The host begins the match."),
-        ])
-    });
+    items.push(Item::Row(lobby_foot(session, scene, room.hosting)));
     items
+}
+
+/// Returns what can be done in a room, and what is waited for.
+fn lobby_foot(session: &Session, scene: &Scene, hosting: bool) -> Vec<Item> {
+    let here = scene.actors.len();
+    let guests = session.members.iter().filter(|member| !member.host);
+    let ready = guests.clone().filter(|member| member.ready).count();
+    let said = match here {
+        0 | 1 => String::from("Tell others the code."),
+        _ => format!("{ready} of {} ready", guests.count()),
+    };
+    let audience = match session.audience {
+        0 => String::new(),
+        1 => String::from(", 1 watches"),
+        n => format!(", {n} watch"),
+    };
+    let words = match session.count {
+        Some(count) => format!("It begins in {count}"),
+        None => format!("{said}{audience}"),
+    };
+    let own = session.members.iter().any(|member| member.me && member.ready);
+    let mut foot = vec![button("Leave", Action::Leave)];
+    if hosting {
+        foot.push(Item::Button(String::from("Begin"), Action::Begin, here >= 2 && session.count.is_none()));
+    } else if !session.watching {
+        foot.push(button(if own { "Not ready" } else { "Ready" }, Action::Ready(!own)));
+    }
+    let watching = if session.watching { "You watch. " } else { "" };
+    foot.push(text(Tone::Faint, format!("{watching}{words}")));
+    foot
 }
 
 fn paused(session: &Session) -> Vec<Item> {
@@ -274,14 +306,17 @@ fn over(session: &Session, scene: &Scene) -> Vec<Item> {
         };
         let ready = if actor.ready { "   again!" } else { "" };
         let left = format!("{}  {}", actor.wins, actor.label(14));
-        items.push(Item::Line(Tone::Player(actor.player), left, format!("{joined}{ready}"), None));
+        items.push(Item::Line(Tone::Player(actor.player), left, format!("{joined}{ready}"), Vec::new()));
     }
     let wants = scene.me().is_some_and(|me| me.ready);
     let again = scene.actors.iter().filter(|actor| actor.ready).count();
     let left = scene.seconds_left().unwrap_or_default().ceil();
     let words = format!("{again} of {} want another match ({left:.0} s).", scene.actors.len());
     let vote = button(if wants { "Rather not" } else { "Play again" }, Action::Ready(!wants));
-    items.push(Item::Row(vec![button("Leave", Action::Leave), vote, text(Tone::Faint, words)]));
+    let mut foot = vec![button("Leave", Action::Leave)];
+    foot.extend((!session.watching).then_some(vote));
+    foot.push(text(Tone::Faint, words));
+    items.push(Item::Row(foot));
     items.extend(session.lobby_lost().map(|lost| text(Tone::Bad, lost)));
     items
 }
@@ -300,6 +335,7 @@ fn settings(form: &Form) -> Vec<Item> {
             choice(form, Choice::Colour, "Your colour, if it is free"),
             choice(form, Choice::FullScreen, "Full screen (F11)"),
         ]),
+        Item::Row(vec![choice(form, Choice::Volume, "Sounds"), choice(form, Choice::Music, "Music")]),
         text(Tone::Faint, "Keys; arrows, mouse and Ctrl work too"),
         Item::Row(walk.iter().map(key).collect()),
         Item::Row(back.iter().map(key).collect()),
@@ -400,7 +436,10 @@ mod tests {
                 &TroubleText::default(),
             );
             let controls = page.unwrap().controls();
-            controls.iter().filter(|c| matches!(c, Control::Button(Action::Enter { .. }))).count()
+            controls
+                .iter()
+                .filter(|c| matches!(c, Control::Button(Action::Enter { watch: false, .. })))
+                .count()
         };
         let open = enterable(&session);
         assert!(open > 0);

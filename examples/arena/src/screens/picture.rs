@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn the_picture_follows_the_way_from_the_server_to_the_other_player() {
         let target = Target::Name(String::from("den"));
-        let goal = Goal::Join { target, password: None, wait: std::time::Duration::ZERO };
+        let goal = Goal::Join { target, password: None, wait: std::time::Duration::ZERO, watch: false };
         let mut session = Session::default();
         let leg = |session: &Session| Picture::of(session, &goal).unwrap().leg;
         assert_eq!(leg(&session), Leg::Asking);
@@ -264,6 +264,7 @@ mod tests {
             name: String::from("Ada"),
             me: false,
             host: true,
+            ready: false,
             connection,
         };
         session.members = vec![host(Some(Connection::default()))];

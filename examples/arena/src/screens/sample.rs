@@ -36,7 +36,8 @@ pub fn sample() -> (Session, Scene) {
         }),
         step: String::from("trying predicted ports on both sides"),
         why: (i % 4 == 3).then(|| {
-            let reason = FailureReason::RandomPortsOnBothSides;
+            let reason = FailureReason::RandomPortsOnBothSides.to_string();
+            let reason = reason.trim_end_matches('.');
             format!("{reason}. Switch UPnP, NAT-PMP or PCP on in one of the routers")
         }),
         rtt: (i < 7).then_some(13 * i as u32),
@@ -49,6 +50,7 @@ pub fn sample() -> (Session, Scene) {
         name: clean_name(name),
         me: i == 0,
         host: i == 0,
+        ready: i % 3 == 1,
         connection: (i > 0).then(|| connection(i)),
     });
     let rooms = ["den", "the long evening of the seven swords", "lan party", "practice", "duel", "no name"];
@@ -59,6 +61,9 @@ pub fn sample() -> (Session, Scene) {
         members: i as u16 + 1,
         capacity: if i == 4 { 5 } else { 8 },
         locked: i % 3 == 1,
+        rtt: (i != 2).then_some(20 + 30 * i as u16),
+        way: [None, None, Some("out of reach"), Some("relay")][i % 4],
+        watchable: i < 3,
     });
     let nat = NatProfile {
         mapping: MappingBehavior::EndpointIndependent,
@@ -79,6 +84,8 @@ pub fn sample() -> (Session, Scene) {
             capacity: 8,
         }),
         members: members.collect(),
+        audience: 2,
+        invite: Some(String::from("bevy-traversal:lobby.example.com/K7QF2M#key")),
         rooms: Some(rooms.collect()),
         ..Default::default()
     };

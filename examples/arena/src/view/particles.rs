@@ -3,6 +3,7 @@
 use bevy::prelude::*;
 
 use super::stage::sprite;
+use crate::flow::Seed;
 
 /// So many particles exist at a time at the most.
 const MOST: usize = 500;
@@ -53,8 +54,15 @@ pub(super) struct ParticlesPlugin;
 
 impl Plugin for ParticlesPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Spawns>().add_systems(PostUpdate, (appear, fly).chain());
+        app.init_resource::<Spawns>()
+            .add_systems(Startup, seed)
+            .add_systems(PostUpdate, (appear, fly).chain());
     }
+}
+
+/// Pictures with the same seed are the same.
+fn seed(seed: Res<Seed>, mut spawns: ResMut<Spawns>) {
+    spawns.random.seed(seed.0);
 }
 
 fn appear(mut commands: Commands, mut spawns: ResMut<Spawns>, there: Query<(), With<Particle>>) {

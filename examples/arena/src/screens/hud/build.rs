@@ -113,7 +113,7 @@ fn build_points(commands: &mut Commands) {
                 });
                 let below = Node { justify_content: JustifyContent::Center, ..default() };
                 let words =
-                    (Text::new(""), font(theme::SMALL), TextColor(theme::FAINT), TextLayout::no_wrap());
+                    (Text::new(""), font(theme::BADGE), TextColor(theme::FAINT), TextLayout::no_wrap());
                 chip.spawn(below).with_child((ChipWay(i), words));
             });
         }

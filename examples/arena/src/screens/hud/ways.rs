@@ -43,7 +43,7 @@ fn badge(session: &Session, scene: &Scene, actor: &Actor) -> (String, Option<Way
     match own_connection(session, actor) {
         Some(connection) if connection.away => (String::from("away"), None),
         Some(Connection { joined: Some(joined), rtt, .. }) => {
-            let rtt = rtt.map(|rtt| format!(" {rtt}")).unwrap_or_default();
+            let rtt = rtt.map(|rtt| format!(" {rtt} ms")).unwrap_or_default();
             (format!("{}{rtt}", joined.way.word()), Some(joined.way))
         }
         Some(_) => (String::from("..."), None),
@@ -144,7 +144,9 @@ fn line(
             (told.clone(), theme::ACCENT.with_alpha((left * 2.5).min(1.0)))
         }
         (None, None) => {
-            (String::from("Tab: players   F3: network   Esc: menu"), theme::FAINT.with_alpha(0.6))
+            let watching = if session.watching { "You watch   " } else { "" };
+            let keys = "Tab: players   F3: network   M: sound   Esc: menu";
+            (format!("{watching}{keys}"), theme::FAINT.with_alpha(0.6))
         }
     };
     text.set_if_neq(Text::new(words));
@@ -162,8 +164,8 @@ mod tests {
         let (session, scene) = sample();
         let badges: Vec<_> = scene.actors.iter().map(|actor| badge(&session, &scene, actor)).collect();
         assert_eq!(badges[0], (String::new(), None), "this player itself");
-        assert_eq!(badges[1], (String::from("direct 13"), Some(Way::Direct)));
-        assert_eq!(badges[3], (String::from("relay 39"), Some(Way::Relay)));
+        assert_eq!(badges[1], (String::from("direct 13 ms"), Some(Way::Direct)));
+        assert_eq!(badges[3], (String::from("relay 39 ms"), Some(Way::Relay)));
         assert_eq!(badges[7], (String::from("..."), None));
         let line = |player: usize, whole| card_line(&session, &scene, &scene.actors[player], whole).unwrap();
         assert_eq!(line(1, false), "Bo: directly, by predicted ports on both sides, in 220 ms");
