@@ -39,6 +39,7 @@ mod listing;
 pub mod log;
 mod matchmaking;
 mod outcomes;
+mod party;
 mod queue;
 pub mod registry;
 mod relay;

@@ -23,11 +23,11 @@ use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::text;
 use traversal_core::wire::message::{MESH_CAPACITY, QueueStatus, QuickMatch, RequestError, Topology};
 
-use crate::host_choice::HostCandidate;
 use crate::limits::{Bucket, Counts, Rate};
 use choice::choose;
 use classes::Classes;
 use line::{Line, Waits};
+pub(crate) use ticket::{Comer, Unit};
 use ticket::{Schedule, Ticket};
 
 /// So many players of one line are told, in the long run and at once, how it comes along. A line of a hundred is told
@@ -156,32 +156,15 @@ impl Queues {
         self.tickets.get(slot as usize)?.as_ref()
     }
 
-    /// Puts a player at the end of its line, which has this key.
-    pub(crate) fn enter(
-        &mut self,
-        now: Instant,
-        player: PlayerId,
-        (key, wanted): (QueueKey, &QuickMatch),
-        from: IpAddr,
-        nat: &HostCandidate,
-    ) {
-        self.leave(player);
+    /// Puts a player, or all players of a party, at the end of its line, which has this key.
+    pub(crate) fn enter(&mut self, now: Instant, unit: Unit, (key, wanted): (QueueKey, &QuickMatch)) {
+        for comer in unit.all() {
+            self.leave(comer.player);
+        }
         let line_id = self.line_for(key);
         let Some(line) = self.lines.get_mut(&line_id) else { return };
-        let mut values = wanted.rules.numbers.iter().map(|number| number.value);
-        let ticket = Ticket {
-            player,
-            line: line_id,
-            seq: self.next_seq,
-            since: now,
-            due: None,
-            from,
-            class: self.classes.of(nat),
-            rtt_ms: nat.rtt.map(|rtt| u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX)),
-            first: values.next().unwrap_or(0),
-            more: values.collect(),
-            schedule: line.share(Schedule::of(&wanted.rules)),
-        };
+        let ticket = Ticket::new(now, &unit, (line_id, self.next_seq), &mut self.classes)
+            .with(line.share(Schedule::of(&wanted.rules)));
         self.next_seq += 1;
         let slot = self.free.pop().unwrap_or(self.tickets.len() as u32);
         line.put(&ticket, slot);
@@ -190,8 +173,10 @@ impl Queues {
             self.tickets.push(None);
         }
         self.tickets[slot as usize] = Some(ticket);
-        self.places.insert(player, (Place::Waiting, slot));
-        self.by_address.add(from);
+        for comer in unit.all() {
+            self.places.insert(comer.player, (Place::Waiting, slot));
+            self.by_address.add(comer.from);
+        }
         self.plan_look(now, slot);
     }
 
@@ -235,12 +220,17 @@ impl Queues {
         due.into_iter().filter_map(|slot| Some(self.ticket(slot)?.player)).collect()
     }
 
-    /// Takes a player out of line, or out of what is to become a room.
+    /// Takes a player out of line, or out of what is to become a room, and with it all who wait as one with it.
     pub(crate) fn leave(&mut self, player: PlayerId) -> Option<Left> {
         let (place, slot) = self.places.remove(&player)?;
         let ticket = self.tickets.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
         self.by_address.remove(ticket.from);
+        self.places.remove(&ticket.player);
+        for mate in &ticket.mates {
+            self.places.remove(&mate.player);
+            self.by_address.remove(mate.from);
+        }
         if let Some(at) = ticket.due {
             self.due.remove(&(at, slot));
         }
@@ -284,16 +274,17 @@ impl Queues {
         let line = self.lines.get(&ticket.line)?;
         let key = line.key.clone();
         let count = usize::from(key.wanted.players);
-        if line.arrival.len() < count {
+        if line.waiting() < count {
             return None;
         }
         let candidates = line.candidates(ticket, now, LOOKED_AT);
-        let mut chosen = choose(&self.tickets, &mut self.classes, (slot, &candidates), now, count)?;
+        let sizes = &key.wanted.rules.teams;
+        let mut chosen = choose(&self.tickets, &mut self.classes, (slot, &candidates), now, (count, sizes))?;
         chosen.sort_by_key(|slot| self.ticket(*slot).map(|ticket| ticket.seq));
-        let numbers: Vec<i32> = chosen.iter().filter_map(|slot| Some(self.ticket(*slot)?.first)).collect();
-        let players: Vec<PlayerId> =
-            chosen.iter().filter_map(|slot| Some(self.ticket(*slot)?.player)).collect();
-        let teams = teams::split(&numbers, &key.wanted.rules.teams);
+        let units: Vec<&Ticket> = chosen.iter().filter_map(|slot| self.ticket(*slot)).collect();
+        let players: Vec<PlayerId> = units.iter().flat_map(|unit| unit.players()).collect();
+        let numbers: Vec<Vec<i32>> = units.iter().map(|unit| unit.firsts().collect()).collect();
+        let teams = teams::split(&numbers, sizes)?;
         let teams =
             teams.into_iter().map(|team| team.into_iter().map(|index| players[index]).collect()).collect();
         for slot in chosen {
@@ -310,7 +301,9 @@ impl Queues {
         if let Some(line) = self.lines.get_mut(&ticket.line) {
             line.take(ticket);
         }
-        self.places.insert(ticket.player, (Place::Gathered(room), slot));
+        for player in ticket.players() {
+            self.places.insert(player, (Place::Gathered(room), slot));
+        }
     }
 
     /// The room is there: this player has waited as long as it took.
@@ -331,6 +324,7 @@ impl Queues {
             let slot = *slot;
             *place = Place::Waiting;
             if let Some(ticket) = self.tickets.get(slot as usize).and_then(Option::as_ref)
+                && ticket.player == *player
                 && let Some(line) = self.lines.get_mut(&ticket.line)
             {
                 line.put(ticket, slot);
@@ -343,13 +337,14 @@ impl Queues {
     pub(crate) fn status_of(&self, now: Instant, player: PlayerId) -> Option<QueueStatus> {
         let ticket = self.ticket(self.places.get(&player)?.1)?;
         let line = self.lines.get(&ticket.line)?;
-        let waiting = line.arrival.len() as u32;
+        let waiting = line.waiting() as u32;
+        let places = line.arrival.len() as u32;
         let before = |most| line.arrival.range(..ticket.seq).take(most).count() as u32;
         // Counted from the front, or from the back where it is at the end; in the middle of a long line no nearer than that.
         let behind = line.arrival.range(ticket.seq..).take(TOLD_AT_ONCE).count();
         let position = match before(TOLD_AT_ONCE) {
             before if (before as usize) < TOLD_AT_ONCE => before + 1,
-            _ => (waiting + 1).saturating_sub(behind as u32),
+            _ => (places + 1).saturating_sub(behind as u32),
         };
         Some(QueueStatus {
             position,
@@ -364,23 +359,27 @@ impl Queues {
     pub(crate) fn news(&mut self, now: Instant, key: &QueueKey) -> Vec<(PlayerId, QueueStatus)> {
         let Some(id) = self.by_key.get(key) else { return Vec::new() };
         let Some(line) = self.lines.get_mut(id) else { return Vec::new() };
-        let (waiting, estimate_s) = (line.arrival.len() as u32, line.waits.estimate(now));
-        let cost = line.arrival.len().min(TOLD_AT_ONCE) as f64;
+        let (waiting, estimate_s) = (line.waiting() as u32, line.waits.estimate(now));
+        let cost = line.waiting().min(TOLD_AT_ONCE) as f64;
         if !line.news.get_or_insert_with(|| Bucket::full(NEWS, now)).take_many(NEWS, now, cost) {
             self.untold.insert(*id);
             return Vec::new();
         }
         let players = line.key.wanted.players;
-        let long = line.arrival.len() > TOLD_AT_ONCE;
+        let long = line.waiting() > TOLD_AT_ONCE;
         let (told, mut place) = if long { line.told_to } else { (0, 0) };
         let from = if place == 0 { Bound::Unbounded } else { Bound::Excluded(told) };
         let mut news = Vec::new();
         let mut last = told;
-        for (seq, slot) in line.arrival.range((from, Bound::Unbounded)).take(TOLD_AT_ONCE) {
+        for (seq, slot) in line.arrival.range((from, Bound::Unbounded)) {
+            if news.len() >= TOLD_AT_ONCE {
+                break;
+            }
             place += 1;
             last = *seq;
             let Some(ticket) = self.tickets.get(*slot as usize).and_then(Option::as_ref) else { continue };
-            news.push((ticket.player, QueueStatus { position: place, waiting, players, estimate_s }));
+            let status = QueueStatus { position: place, waiting, players, estimate_s };
+            news.extend(ticket.players().map(|player| (player, status)));
         }
         let rest = long && line.arrival.last_key_value().is_some_and(|(newest, _)| *newest > last);
         line.told_to = if rest { (last, place) } else { (0, 0) };

@@ -341,15 +341,23 @@ impl PasswordHash {
 
 /// Draws a fresh code.
 pub(crate) fn draw_code(rng: &mut ChaCha20Rng) -> String {
-    (0..CODE_LENGTH)
-        .map(|_| char::from(CODE_ALPHABET[rng.next_u32() as usize % CODE_ALPHABET.len()]))
-        .collect()
+    draw_letters(rng, CODE_LENGTH)
+}
+
+/// Draws so many characters of those that codes are made of.
+pub(crate) fn draw_letters(rng: &mut ChaCha20Rng, length: usize) -> String {
+    (0..length).map(|_| char::from(CODE_ALPHABET[rng.next_u32() as usize % CODE_ALPHABET.len()])).collect()
 }
 
 /// Returns a code that a room had before, if it can have been one of ours.
 pub(crate) fn former_code(code: &str) -> Option<String> {
+    former_letters(code, CODE_LENGTH)
+}
+
+/// Returns a text as codes are compared, if it is a code of so many characters.
+pub(crate) fn former_letters(code: &str, length: usize) -> Option<String> {
     let code = code_key(code);
-    (code.len() == CODE_LENGTH && code.bytes().all(|byte| CODE_ALPHABET.contains(&byte))).then_some(code)
+    (code.len() == length && code.bytes().all(|byte| CODE_ALPHABET.contains(&byte))).then_some(code)
 }
 
 #[cfg(test)]

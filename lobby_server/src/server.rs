@@ -402,6 +402,8 @@ impl Server {
             Timer::Called(player) => self.called_timeout(player),
             Timer::Texts(player) => self.texts_timeout(player),
             Timer::Listing => rooms.listing_timeout(others),
+            Timer::Party(id) => rooms.party_timeout(others, id),
+            Timer::Parties => rooms.parties_timeout(others),
         }
     }
 

@@ -101,6 +101,7 @@ mod link;
 mod log;
 mod messages;
 mod own_networks;
+mod party;
 mod people;
 mod players;
 #[cfg(feature = "port_mapping")]
@@ -177,6 +178,10 @@ pub use messages::room::{
     LockRoom, PlayerPropertiesChanged, RoomPropertyChanged, RoomShared, SetProperties, SetReady,
     SetRoomProperties, SetTeam, SetTeams, StartCountdown,
 };
+pub use party::{
+    CreateParty, CurrentParty, DisbandParty, InviteToParty, JoinParty, KickFromParty, LeadParty, LeaveParty,
+    PartyChanged, PartyEnded, PartyInvited, PartyMate, SetPartyNumbers,
+};
 pub use people::{
     AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, ContactsFile, HangUp,
     IncomingCall, PresenceChanged, SetStatus,
@@ -216,6 +221,7 @@ pub use traversal_core::wire::message::{
     MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberState, RoomCursor,
     RoomFilter, RoomQuery, RoomSort, TeamWish,
 };
+pub use traversal_core::wire::message::{MAX_PARTY, PartyEnd, PartyInfo, PartyMember};
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, ChatWay, Countdown, Detect, DisconnectReason, FactError,
     IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts,
@@ -363,6 +369,7 @@ impl Plugin for TraversalPlugin {
                     systems::sort_datagrams,
                     (log::tell, trouble::trigger, (players::follow, progress::follow).chain())
                         .run_if(resource_changed::<systems::News>),
+                    party::follow.run_if(resource_changed::<CurrentParty>),
                 )
                     .chain()
                     .in_set(TraversalSystems::Receive),
@@ -434,6 +441,7 @@ fn reflect(app: &mut App) {
         .register_type::<IsAway>()
         .register_type::<PlayerProperties>()
         .register_type::<Spectator>()
+        .register_type::<PartyMate>()
         .register_type::<Rtt>()
         .register_type::<Jitter>()
         .register_type::<Loss>()

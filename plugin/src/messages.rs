@@ -12,5 +12,6 @@ pub(crate) fn add(app: &mut bevy_app::App) {
     room::add(app);
     crate::people::add(app);
     crate::chat::add(app);
+    crate::party::add(app);
     invites::add(app);
 }

@@ -19,8 +19,8 @@ use crate::known_routers::RouterName;
 use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
 use crate::wire::message::{
-    CallAnswer, Changes, ChatTo, CountdownRule, InviteTerms, InviteToken, MemberChanges, QuickMatch, Rejoin,
-    RoomOptions, RoomQuery, RoomTarget, Status,
+    CallAnswer, Changes, ChatTo, CountdownRule, InviteTerms, InviteToken, MemberChanges, PartyRequest,
+    QuickMatch, Rejoin, RoomOptions, RoomQuery, RoomTarget, Status,
 };
 
 /// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
@@ -233,6 +233,9 @@ pub enum Command {
         /// This is what the reporter says: at most 400 characters and 800 bytes ([`text::REPORT`](crate::text::REPORT)).
         text: String,
     },
+    /// The game wants something of the player's party. Answered by [`Event::Party`], [`Event::PartyEnded`] or
+    /// [`Event::RequestFailed`]. [`PartyRequest::Resume`] is the agent's own, and does nothing here.
+    Party(PartyRequest),
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

@@ -1,10 +1,11 @@
-//! Requests to the server; `room` has the room this player is in, `queue` the wait for a quick match, `listing` and `watch` the
-//! lists of public rooms.
+//! Requests to the server; `room` has the room this player is in, `party` its party, `queue` the wait for a quick match, `listing`
+//! and `watch` the lists of public rooms.
 
 mod clock;
 mod countdown;
 mod listing;
 mod members;
+mod party;
 mod queue;
 mod room;
 mod seat_notes;
@@ -18,6 +19,7 @@ use self::clock::ServerClock;
 pub(crate) use self::countdown::start_countdown;
 use self::listing::Listed;
 use self::members::is_in_order;
+use self::party::Party;
 use self::queue::Queued;
 pub(crate) use self::room::Room;
 use self::seat_notes::SeatNotes;
@@ -47,6 +49,7 @@ pub(crate) struct Lobby {
     pending: BTreeMap<RequestId, Pending>,
     room: Option<Room>,
     queue: Option<Queued>,
+    party: Party,
     watch: Watch,
     /// This came before the answer that lets this player into the room, since frames overtake each other.
     early_ticket: Option<RoomTicket>,
@@ -187,6 +190,7 @@ impl Lobby {
         // Frames may overtake each other: nothing is entered before the leaving is done.
         let leaving = self.is_leaving();
         let next = self.next_in_order();
+        let unsettled = self.party.is_unsettled();
         for (id, pending) in &mut self.pending {
             let enters = matches!(
                 pending.request,
@@ -198,7 +202,8 @@ impl Lobby {
                     | Request::Spectate { .. }
                     | Request::TakeSeat
             );
-            let waits = is_in_order(&pending.request) && next != Some(*id);
+            let waits = is_in_order(&pending.request) && next != Some(*id)
+                || unsettled && matches!(pending.request, Request::QuickMatch(_));
             if due(pending.send_at, now) && !(leaving && enters) && !waits {
                 let message = ToServer::Request { id: *id, request: pending.request.clone() };
                 // A request too long for a datagram stays unsent; `Agent` checks lengths beforehand.
@@ -230,12 +235,14 @@ impl Lobby {
     pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>) -> Vec<LobbyNews> {
         let patience = Self::patience(cx);
         self.seat_kept = false;
+        self.party_logged_in(cx.now);
         for pending in self.pending.values_mut() {
             pending.send_at = Some(cx.now);
             pending.deadline = pending.deadline.max(cx.now + patience);
         }
         let asked = self.pending.values().any(|pending| pending.kind == Some(RequestKind::QuickMatch));
-        if let Some(Queued { wanted, .. }) = self.queue.as_ref().filter(|_| !asked) {
+        let own = |queued: &&Queued| !asked && !queued.of_party;
+        if let Some(Queued { wanted, .. }) = self.queue.as_ref().filter(own) {
             let request = Request::QuickMatch(wanted.clone());
             self.ask(cx, RequestKind::QuickMatch, request, Duration::ZERO);
             if let Some(queued) = &mut self.queue {
@@ -296,6 +303,11 @@ impl Lobby {
                     cx.emit(Event::InviteMade { code, token });
                 }
             }
+            (result, None) if matches!(pending.request, Request::Party(_)) => {
+                if let Request::Party(request) = &pending.request {
+                    self.party_answered(cx, request, result.err());
+                }
+            }
             (Ok(_), Some(RequestKind::RevokeInvites)) => cx.emit(Event::InvitesRevoked),
             (Ok(_), Some(RequestKind::Watch)) => self.watch_taken(cx.now),
             (Err(error), Some(RequestKind::Watch)) => self.watch_refused(cx, error),
@@ -330,6 +342,9 @@ impl Lobby {
                 self.push(cx, pending);
             }
             (Err(error), Some(kind)) => {
+                if let Request::Party(request) = &pending.request {
+                    self.party_answered(cx, request, Some(error.clone()));
+                }
                 if kind == RequestKind::QuickMatch {
                     self.end_queue(cx);
                 }
@@ -372,6 +387,7 @@ impl Lobby {
             .collect();
         for id in late {
             let Some(pending) = self.pending.remove(&id) else { continue };
+            self.party_unanswered(cx.now, &pending.request);
             if pending.kind == Some(RequestKind::Watch) {
                 self.watch_unanswered(cx.now);
                 continue;
@@ -408,6 +424,7 @@ impl Lobby {
             room.seeking = None;
             news.push(LobbyNews::HostGone);
         }
+        self.resume_party(cx);
         self.countdown_timeout(cx);
         self.renew_watch(cx);
         self.flush(cx);
@@ -420,10 +437,12 @@ impl Lobby {
         // What waits for a leaving to be done goes out with its answer, or its deadline.
         let leaving = self.is_leaving();
         let next = self.next_in_order();
+        let unsettled = self.party.is_unsettled();
         let may = |(id, pending): (&RequestId, &Pending)| {
             pending
                 .send_at
                 .filter(|_| online && !leaving && (!is_in_order(&pending.request) || next == Some(*id)))
+                .filter(|_| !unsettled || !matches!(pending.request, Request::QuickMatch(_)))
         };
         let sends = self.pending.iter().filter_map(may);
         let resume = self.room.as_ref().and_then(|room| room.resume_at).filter(|_| online);
@@ -431,7 +450,8 @@ impl Lobby {
         let queue = self.queue_deadline(link);
         let countdown = self.countdown_at(link.timing().rtt());
         let watch = self.watch_due().filter(|_| online);
-        let others = countdown.into_iter().chain(watch);
+        let party = self.resume_party_at().filter(|_| online);
+        let others = countdown.into_iter().chain(watch).chain(party);
         deadlines.chain(sends).chain(resume).chain(seeking).chain(queue).chain(others).min()
     }
 }

@@ -14,6 +14,7 @@ use crate::invites::Inviting;
 use crate::known::Known;
 use crate::lan::Serving;
 use crate::members::{EVENTS, MembersArgs};
+use crate::party::{self, PartyArgs};
 use crate::people::People;
 use crate::quick::RulesArgs;
 use crate::rooms::{self, RoomsArgs, ShownArgs};
@@ -46,6 +47,8 @@ const EXAMPLES: &str = "Examples:
   peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
   peer rooms --lobby 203.0.113.10:3478 --filter map=desert --filter 'level<5' --sort players --watch 10 --json
   peer quick --lobby 203.0.113.10:3478 --mode ranked --players 4 --near skill=1200:50,100,200/5:any --equal map=dust --match-teams 2,2
+  peer party --lobby 203.0.113.10:3478 --create 4 --members 2 --mode ranked --players 4 --match-teams 2,2 --json
+  peer party --lobby 203.0.113.10:3478 --code 7KPX2M9QRT --matches 3
   peer doctor --lobby 203.0.113.10:3478
 
 JSON events about seats (--json):
@@ -118,6 +121,16 @@ pub(crate) enum Sub {
         #[command(flatten)]
         game: Game,
     },
+    /// Be in a party, and wait for quick matches with all of it
+    ///
+    /// Succeeds after --matches, or when what was to be done with the party is done.
+    #[command(after_help = party::EVENTS)]
+    Party {
+        #[command(flatten)]
+        party: PartyArgs,
+        #[command(flatten)]
+        common: Common,
+    },
     /// List the public rooms of the game, or watch them
     #[command(after_help = rooms::EVENTS)]
     Rooms {
@@ -165,7 +178,7 @@ impl Sub {
             Self::Host { serving, .. } => serving.is_wanted(),
             Self::Join { invite, lan, .. } => invite.is_some() || *lan,
             Self::Rooms { rooms, .. } => rooms.lan,
-            Self::Nat { .. } | Self::Quick { .. } | Self::People(_) => false,
+            Self::Nat { .. } | Self::Quick { .. } | Self::Party { .. } | Self::People(_) => false,
         }
     }
 }
@@ -187,6 +200,7 @@ impl Cli {
             | Sub::Host { common, .. }
             | Sub::Join { common, .. }
             | Sub::Rooms { common, .. }
+            | Sub::Party { common, .. }
             | Sub::Quick { common, .. } => !common.lobby.is_empty(),
             Sub::People(people) => !people.common().lobby.is_empty(),
         };

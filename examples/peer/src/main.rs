@@ -12,6 +12,7 @@ mod lan;
 mod meeting;
 mod members;
 mod output;
+mod party;
 mod paths;
 mod people;
 mod play;
@@ -56,6 +57,10 @@ fn main() -> ExitCode {
         Sub::People(people) => {
             let manual = people.common().known.facts().unwrap_or(NatFacts::NONE);
             return people::run(people, config(people.common(), None, (false, manual)), stop);
+        }
+        Sub::Party { party, common } => {
+            let manual = common.known.facts().unwrap_or(NatFacts::NONE);
+            return party::run(party, common, config(common, None, (false, manual)), stop);
         }
         Sub::Nat { common, .. } | Sub::Rooms { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {

@@ -76,7 +76,7 @@ impl Goal {
         match command {
             Sub::Nat { lifetime, .. } => Self::Nat { lifetime: *lifetime },
             // It has a run of its own.
-            Sub::Doctor(_) | Sub::People(_) => Self::Nat { lifetime: false },
+            Sub::Doctor(_) | Sub::People(_) | Sub::Party { .. } => Self::Nat { lifetime: false },
             Sub::Host {
                 room,
                 players,

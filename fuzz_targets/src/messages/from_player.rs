@@ -3,8 +3,9 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
-    ChatRequest, ChatTo, FilterTest, Frame, InRoom, InviteTerms, InviteToken, KeptMatch, MatchOutcome, Probe,
-    ProbePurpose, Request, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomTarget, ToServer,
+    ChatRequest, ChatTo, FilterTest, Frame, InRoom, InviteTerms, InviteToken, KeptMatch, MatchOutcome,
+    PartyRequest, Probe, ProbePurpose, Request, RoomCursor, RoomFilter, RoomQuery, RoomSort, RoomTarget,
+    ToServer,
 };
 
 use super::{
@@ -94,6 +95,7 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
             password: password(u)?,
             resume: bool::arbitrary(u)?,
         },
+        17 if u.ratio(1, 2)? => Request::Party(any(u)?.unwrap_or(PartyRequest::Create { most: 4 })),
         17 => Request::TakeSeat,
         18 => Request::ListBans { after: bool::arbitrary(u)?.then(|| player(u, known)).transpose()? },
         _ => Request::LiftBan { player: player(u, known)? },

@@ -1,11 +1,11 @@
 //! What a server may say to a player.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use traversal_core::id::RequestId;
+use traversal_core::id::{PartyId, RequestId};
 use traversal_core::wire::message::{
-    ChatNews, ChatPlace, Facts, Farewell, Frame, MatchEnd, Method, NoRelay, PlannedMethod, PunchPlan,
-    QueueStatus, QuickMatched, Replan, RequestError, Response, Role, RoomEnd, RoomNews, RoomSummary,
-    RoundTrip, SearchPermit, SeatKept, ToPlayer,
+    ChatNews, ChatPlace, Facts, Farewell, Frame, MatchEnd, Method, NoRelay, PartyEnd, PartyNews,
+    PlannedMethod, PunchPlan, QueueStatus, QuickMatched, Replan, RequestError, Response, Role, RoomEnd,
+    RoomNews, RoomSummary, RoundTrip, SearchPermit, SeatKept, ToPlayer,
 };
 
 use super::{
@@ -202,6 +202,10 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
         }),
         22 if bool::arbitrary(u)? => {
             ToPlayer::QuickMatched(Box::new(QuickMatched { room: room(u, known)?, wanted: quick_match(u)? }))
+        }
+        22 if bool::arbitrary(u)? => {
+            let ended = PartyNews::Ended { party: PartyId(1), why: PartyEnd::Kicked };
+            ToPlayer::Party(any(u)?.unwrap_or(ended))
         }
         22 => ToPlayer::MappedPort(Option::arbitrary(u)?),
         _ => match known.grants.last() {

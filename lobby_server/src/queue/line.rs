@@ -53,6 +53,8 @@ pub(super) struct Line {
     schedules: BTreeSet<Arc<Schedule>>,
     /// So many tickets are of this line, with those of players who are being put together.
     pub(super) tickets: usize,
+    /// So many players wait: a party has one ticket.
+    players: usize,
     pub(super) waits: Waits,
     /// This says what the line may still be told.
     pub(super) news: Option<Bucket>,
@@ -68,6 +70,7 @@ impl Line {
             by_number: BTreeMap::new(),
             schedules: BTreeSet::new(),
             tickets: 0,
+            players: 0,
             waits,
             news: None,
             told_to: (0, 0),
@@ -93,8 +96,15 @@ impl Line {
         }
     }
 
+    /// Returns how many players wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.players
+    }
+
     pub(super) fn put(&mut self, ticket: &Ticket, slot: u32) {
-        self.arrival.insert(ticket.seq, slot);
+        if self.arrival.insert(ticket.seq, slot).is_none() {
+            self.players += ticket.size();
+        }
         if !self.key.wanted.rules.numbers.is_empty() {
             self.by_number.insert((ticket.first, ticket.seq), slot);
         }
@@ -104,8 +114,11 @@ impl Line {
     }
 
     pub(super) fn take(&mut self, ticket: &Ticket) {
-        if self.arrival.remove(&ticket.seq).is_some() && ticket.seq <= self.told_to.0 {
-            self.told_to.1 = self.told_to.1.saturating_sub(1);
+        if self.arrival.remove(&ticket.seq).is_some() {
+            self.players -= ticket.size();
+            if ticket.seq <= self.told_to.0 {
+                self.told_to.1 = self.told_to.1.saturating_sub(1);
+            }
         }
         self.by_number.remove(&(ticket.first, ticket.seq));
     }

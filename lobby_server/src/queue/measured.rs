@@ -6,7 +6,7 @@ use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::message::QuickMatch;
 
-use super::{QueueKey, Queues};
+use super::{Comer, QueueKey, Queues, Unit};
 use crate::host_choice::HostCandidate;
 
 /// Players wait, with nobody logged in.
@@ -34,7 +34,10 @@ impl WaitingPlayers {
         };
         let candidate = HostCandidate { nat, relay_only: false, rtt: None };
         let from = std::net::Ipv4Addr::from_bits(number as u32).into();
-        self.queues.enter(now, player(number), (QueueKey::of("bench", 1, wanted), wanted), from, &candidate);
+        let numbers = wanted.rules.numbers.iter().map(|number| number.value).collect();
+        let first = Comer { player: player(number), from, nat: candidate, numbers };
+        let unit = Unit { first, mates: Vec::new() };
+        self.queues.enter(now, unit, (QueueKey::of("bench", 1, wanted), wanted));
     }
 
     /// Looks at a player; returns how many play, if there are enough whom it suits. They wait no longer.

@@ -4,6 +4,7 @@ use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatPro
 use traversal_core::wire::message::{NumberRule, QuickRules, TextRule};
 
 use super::*;
+use crate::host_choice::HostCandidate;
 
 /// Players wait, at times that are told.
 struct Waiting {
@@ -23,8 +24,16 @@ impl Waiting {
 
     fn enter_with(&mut self, at: u64, number: u8, wanted: &QuickMatch, nat: &HostCandidate) {
         let key = QueueKey::of("game", 1, wanted);
-        let from = IpAddr::from([203, 0, 113, number]);
-        self.queues.enter(self.at(at), player(number), (key, wanted), from, nat);
+        let numbers = wanted.rules.numbers.iter().map(|number| number.value).collect();
+        let unit = Unit { first: comer(number, numbers, nat), mates: Vec::new() };
+        self.queues.enter(self.at(at), unit, (key, wanted));
+    }
+
+    /// A party waits, of whom these are the first numbers of each.
+    fn enter_party(&mut self, at: u64, members: &[(u8, i32)], wanted: &QuickMatch) {
+        let mut comers = members.iter().map(|(number, skill)| comer(*number, vec![*skill], &cone()));
+        let unit = Unit { first: comers.next().unwrap(), mates: comers.collect() };
+        self.queues.enter(self.at(at), unit, (QueueKey::of("game", 1, wanted), wanted));
     }
 
     fn enter(&mut self, at: u64, number: u8, wanted: &QuickMatch) {
@@ -45,6 +54,11 @@ impl Waiting {
     }
 }
 
+fn comer(number: u8, numbers: Vec<i32>, nat: &HostCandidate) -> Comer {
+    let from = IpAddr::from([203, 0, 113, number]);
+    Comer { player: player(number), from, nat: nat.clone(), numbers }
+}
+
 fn player(number: u8) -> PlayerId {
     PlayerId([number; 16])
 }
@@ -63,6 +77,10 @@ fn nat(mapping: MappingBehavior, allocation: PortAllocation) -> HostCandidate {
     let nat =
         NatProfile { mapping, filtering, allocation, confidence: Confidence::Full, ..NatProfile::UNKNOWN };
     HostCandidate { nat, relay_only: false, rtt: None }
+}
+
+fn symmetric() -> HostCandidate {
+    nat(MappingBehavior::AddressAndPortDependent, PortAllocation::Random)
 }
 
 fn cone() -> HostCandidate {
@@ -188,13 +206,7 @@ fn one_who_can_be_reached_directly_is_taken_first_but_nobody_waits_for_ever() {
     waiting.queues.leave(player(1));
     waiting.queues.leave(player(2));
     waiting.enter_with(0, 1, &wish("duel", 2), &random());
-    waiting.queues.enter(
-        waiting.at(4),
-        player(2),
-        (QueueKey::of("game", 1, &wish("duel", 2)), &wish("duel", 2)),
-        IpAddr::from([1, 1, 1, 1]),
-        &cone(),
-    );
+    waiting.enter(4, 2, &wish("duel", 2));
     assert_eq!(
         waiting.gather(4, 2).map(|all| all.len()),
         Some(2),
@@ -240,13 +252,9 @@ fn a_long_line_is_told_in_parts_and_a_look_takes_no_longer_in_it() {
     for number in 0..3000_u32 {
         let mut wanted = wanted.clone();
         wanted.rules.numbers[0].value = number as i32;
-        queues.enter(
-            now,
-            id(number),
-            (QueueKey::of("game", 1, &wanted), &wanted),
-            [203, 0, 113, 1].into(),
-            &cone(),
-        );
+        let first = Comer { player: id(number), ..comer(1, vec![number as i32], &cone()) };
+        let unit = Unit { first, mates: Vec::new() };
+        queues.enter(now, unit, (QueueKey::of("game", 1, &wanted), &wanted));
     }
     let key = queues.line_of(id(0)).unwrap();
     let mut places = Vec::new();
@@ -261,8 +269,7 @@ fn a_long_line_is_told_in_parts_and_a_look_takes_no_longer_in_it() {
     assert_eq!(more, 7 * 256 + 184, "the end of the line, and its beginning again");
     let line = queues.lines.values().next().unwrap();
     let slot = *line.arrival.values().nth(1500).unwrap();
-    let wide =
-        Ticket { schedule: Schedule::default().into(), ..queues.tickets[slot as usize].take().unwrap() };
+    let wide = queues.tickets[slot as usize].take().unwrap().with(Schedule::default().into());
     assert!(line.candidates(&wide, now, LOOKED_AT).len() <= LOOKED_AT);
 }
 
@@ -310,4 +317,109 @@ fn wishes_out_of_range_are_refused() {
     ] {
         assert!(matches!(check_wish(bad.clone()), Err(RequestError::Malformed { .. })), "{bad:?}");
     }
+}
+
+fn sorted(players: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    players.map(|mut players| {
+        players.sort_unstable();
+        players
+    })
+}
+
+#[test]
+fn a_party_is_one_and_all_of_it_play_or_nobody() {
+    let mut waiting = Waiting::new();
+    let four = wish("m", 4);
+    waiting.enter_party(0, &[(1, 0), (2, 0), (3, 0)], &four);
+    let status = waiting.queues.status_of(waiting.at(0), player(2)).unwrap();
+    assert_eq!((status.position, status.waiting), (1, 3), "one place, three players");
+    waiting.enter_party(1, &[(4, 0), (5, 0)], &four);
+    assert_eq!(waiting.gather(1, 4), None, "three and two do not make four");
+    assert_eq!(waiting.gather(1, 2), None);
+    waiting.enter(2, 6, &four);
+    assert_eq!(sorted(waiting.gather(2, 6)), Some(vec![1, 2, 3, 6]), "who waited longest");
+    // Who leaves takes the others along.
+    assert!(waiting.queues.leave(player(5)).is_some());
+    assert!(!waiting.queues.has(player(4)) && waiting.queues.leave(player(4)).is_none());
+    let all: Vec<PlayerId> = [1, 2, 3, 6].map(player).into();
+    waiting.queues.put_back(waiting.at(3), &all);
+    assert_eq!(waiting.queues.status_of(waiting.at(3), player(3)).unwrap().waiting, 4);
+    assert_eq!(sorted(waiting.gather(3, 3)), Some(vec![1, 2, 3, 6]));
+    for one in all {
+        waiting.queues.matched(waiting.at(4), one);
+    }
+    assert_eq!((waiting.queues.len(), waiting.queues.lines.len()), (0, 0));
+    assert!(!waiting.queues.is_full(IpAddr::from([203, 0, 113, 2]), 1), "nobody is counted any more");
+}
+
+#[test]
+fn parties_are_put_together_where_only_one_choice_comes_to_the_number() {
+    let mut waiting = Waiting::new();
+    let five = wish("m", 5);
+    // The one that waited longest, of four, leads nowhere: there is nobody alone.
+    waiting.enter_party(0, &[(1, 0), (2, 0), (3, 0), (4, 0)], &five);
+    waiting.enter_party(1, &[(11, 0), (12, 0)], &five);
+    waiting.enter_party(2, &[(21, 0), (22, 0), (23, 0)], &five);
+    assert_eq!(sorted(waiting.gather(2, 21)), Some(vec![11, 12, 21, 22, 23]));
+    let mut waiting = Waiting::new();
+    let seven = wish("m", 7);
+    waiting.enter_party(0, &[(1, 0), (2, 0)], &seven);
+    waiting.enter_party(1, &[(3, 0), (4, 0)], &seven);
+    waiting.enter_party(2, &[(5, 0), (6, 0), (7, 0)], &seven);
+    waiting.enter_party(3, &[(8, 0), (9, 0), (10, 0)], &seven);
+    assert_eq!(sorted(waiting.gather(3, 8)), Some(vec![1, 2, 3, 4, 8, 9, 10]));
+}
+
+#[test]
+fn a_party_plays_in_one_team() {
+    let mut waiting = Waiting::new();
+    let rules = QuickRules { teams: vec![3, 3], ..QuickRules::default() };
+    let wanted = QuickMatch { players: 6, rules, ..QuickMatch::default() };
+    for first in [1, 3, 5] {
+        waiting.enter_party(0, &[(first, 0), (first + 1, 0)], &wanted);
+    }
+    assert_eq!(waiting.gather(0, 1), None, "three pairs make no two teams of three");
+    waiting.enter(1, 7, &wanted);
+    waiting.enter(1, 8, &wanted);
+    waiting.rooms += 1;
+    let group = waiting.queues.gather(waiting.at(1), player(8), RoomId(9)).unwrap();
+    assert_eq!(group.teams.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+    for pair in [1, 3, 5] {
+        let team = |number: u8| group.teams.iter().position(|team| team.contains(&player(number)));
+        assert_eq!(team(pair), team(pair + 1), "{group:?}");
+    }
+}
+
+#[test]
+fn of_a_party_the_mean_of_its_numbers_counts_and_in_teams_each_ones_own() {
+    let mut waiting = Waiting::new();
+    let three = |skill| skilled(3, skill, &[50]);
+    waiting.enter_party(0, &[(1, 1000), (2, 1201)], &three(1000));
+    waiting.enter(0, 3, &three(1000));
+    assert_eq!(waiting.gather(0, 3), None, "the mean is 1100");
+    waiting.enter(0, 4, &three(1080));
+    assert_eq!(sorted(waiting.gather(0, 4)), Some(vec![1, 2, 4]));
+    let mut waiting = Waiting::new();
+    let mut wanted = skilled(4, 1000, &[1000]);
+    wanted.rules.teams = vec![2, 2];
+    waiting.enter_party(0, &[(1, 1000), (2, 1000)], &wanted);
+    waiting.enter(0, 3, &wanted);
+    waiting.enter(0, 4, &wanted);
+    let group = waiting.queues.gather(waiting.at(0), player(4), RoomId(9)).unwrap();
+    assert!(group.teams.iter().any(|team| team.contains(&player(1)) && team.contains(&player(2))));
+}
+
+#[test]
+fn of_two_parties_the_one_is_taken_whom_more_of_the_others_reach() {
+    let mut waiting = Waiting::new();
+    let four = wish("m", 4);
+    let enter = |waiting: &mut Waiting, members: [(u8, HostCandidate); 2]| {
+        let mut comers = members.iter().map(|(number, nat)| comer(*number, Vec::new(), nat));
+        let unit = Unit { first: comers.next().unwrap(), mates: comers.collect() };
+        waiting.queues.enter(waiting.at(0), unit, (QueueKey::of("game", 1, &four), &four));
+    };
+    enter(&mut waiting, [(1, symmetric()), (2, symmetric())]);
+    enter(&mut waiting, [(3, symmetric()), (4, cone())]);
+    enter(&mut waiting, [(5, cone()), (6, symmetric())]);
+    assert_eq!(sorted(waiting.gather(1, 5)), Some(vec![3, 4, 5, 6]));
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use traversal_core::id::PlayerId;
 use traversal_core::wire::message::QuickRules;
 
+use super::classes::Classes;
+use crate::host_choice::HostCandidate;
+
 /// A player with rules, whose tolerance does not widen any more, is looked at again so often: for a match of three and more
 /// another choice of players may have become possible.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -69,10 +72,47 @@ impl Schedule {
     }
 }
 
-/// This is what a player stands in line with.
+/// This is a player who comes to wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Comer {
+    pub(crate) player: PlayerId,
+    pub(crate) from: IpAddr,
+    pub(crate) nat: HostCandidate,
+    /// These are its numbers, in the order of the rules.
+    pub(crate) numbers: Vec<i32>,
+}
+
+/// These players wait as one: one player, or all of a party.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    pub(crate) first: Comer,
+    pub(crate) mates: Vec<Comer>,
+}
+
+impl Unit {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Comer> {
+        [&self.first].into_iter().chain(&self.mates)
+    }
+}
+
+/// This is a player of a party who waits with the one whose ticket it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mate {
+    pub(super) player: PlayerId,
+    pub(super) from: IpAddr,
+    class: u16,
+    /// This is its own first number.
+    first: i32,
+}
+
+/// This is what a player stands in line with, or a party.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) player: PlayerId,
+    /// These wait as one with the player.
+    pub(super) mates: Box<[Mate]>,
+    /// This is the player's own first number; `first` and `more` are the means of all.
+    own: i32,
     /// It stands in this line.
     pub(super) line: u32,
     /// It came as this one of all.
@@ -83,7 +123,7 @@ pub(super) struct Ticket {
     pub(super) due: Option<Instant>,
     pub(super) from: IpAddr,
     /// Its NAT is of this class.
-    pub(super) class: u16,
+    class: u16,
     /// This is its round trip to this server, in milliseconds; none: it was not measured.
     pub(super) rtt_ms: Option<u16>,
     pub(super) first: i32,
@@ -92,6 +132,68 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    /// Makes the ticket of players who wait as one, for a line and with a number of arrival. Their numbers are the means of all,
+    /// and so is their round trip.
+    pub(super) fn new(now: Instant, unit: &Unit, (line, seq): (u32, u64), classes: &mut Classes) -> Self {
+        let Unit { first: Comer { player, from, nat, numbers }, mates } = unit;
+        let all = 1 + mates.len() as i64;
+        let mean = |index: usize, own: i32| {
+            let others = mates.iter().map(|mate| i64::from(mate.numbers.get(index).copied().unwrap_or(own)));
+            i32::try_from((i64::from(own) + others.sum::<i64>()).div_euclid(all)).unwrap_or(own)
+        };
+        let mut means = numbers.iter().enumerate().map(|(index, own)| mean(index, *own));
+        let own = numbers.first().copied().unwrap_or(0);
+        let rtts: Vec<u128> = unit.all().filter_map(|comer| Some(comer.nat.rtt?.as_millis())).collect();
+        let rtt = rtts.iter().sum::<u128>().checked_div(rtts.len() as u128);
+        let mut mate = |comer: &Comer| Mate {
+            player: comer.player,
+            from: comer.from,
+            class: classes.of(&comer.nat),
+            first: comer.numbers.first().copied().unwrap_or(own),
+        };
+        let mates = mates.iter().map(&mut mate).collect();
+        Self {
+            player: *player,
+            mates,
+            own,
+            line,
+            seq,
+            since: now,
+            due: None,
+            from: *from,
+            class: classes.of(nat),
+            rtt_ms: rtt.map(|rtt| u16::try_from(rtt).unwrap_or(u16::MAX)),
+            first: means.next().unwrap_or(0),
+            more: means.collect(),
+            schedule: Arc::default(),
+        }
+    }
+
+    /// Gives it the schedule by which its tolerance widens.
+    pub(super) fn with(self, schedule: Arc<Schedule>) -> Self {
+        Self { schedule, ..self }
+    }
+
+    /// Returns how many players wait with it.
+    pub(super) fn size(&self) -> usize {
+        1 + self.mates.len()
+    }
+
+    /// Gives the players who wait with it, who came first the first one.
+    pub(super) fn players(&self) -> impl Iterator<Item = PlayerId> + '_ {
+        [self.player].into_iter().chain(self.mates.iter().map(|mate| mate.player))
+    }
+
+    /// Gives the first number of each of them.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = i32> + '_ {
+        [self.own].into_iter().chain(self.mates.iter().map(|mate| mate.first))
+    }
+
+    /// Gives the kind of NAT of each of them.
+    pub(super) fn classes(&self) -> impl Iterator<Item = u16> + '_ {
+        [self.class].into_iter().chain(self.mates.iter().map(|mate| mate.class))
+    }
+
     pub(super) fn waited(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }

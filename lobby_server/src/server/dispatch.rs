@@ -2,7 +2,7 @@
 
 use traversal_core::id::{PlayerId, RoomEpoch};
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Frame, MAX_SEAT_NOTES, MatchEnd, Request, ToServer};
+use traversal_core::wire::message::{Frame, MAX_SEAT_NOTES, MatchEnd, PartyRequest, Request, ToServer};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::people::PeopleRequest;
@@ -117,6 +117,9 @@ impl Server {
             ToServer::Request { id: request, request: Request::Chat(body) } => {
                 self.handle_chat_request(id, request, body);
             }
+            ToServer::Request { id: request, request: Request::Party(PartyRequest::Invite { player }) } => {
+                self.handle_people_request(id, request, PeopleRequest::PartyInvite(player));
+            }
             ToServer::Request { id: request, request: body } => {
                 rooms.handle_request(others, id, request, body)
             }
@@ -195,13 +198,16 @@ impl Server {
         let (rooms, mut others) = self.split();
         let Some(player) = others.roster.confirm(others.cx, id) else { return false };
         // Whoever still wants to play asks again in the new session.
-        let _ = rooms.leave_queue(&mut others, player);
+        if rooms.party_members(player).is_empty() {
+            let _ = rooms.leave_queue(&mut others, player);
+        }
         others.matches.forget_kept_of(player);
         match others.roster.take_over(others.cx, id) {
             Some((room, game)) => rooms.keep_place(&mut others, player, room, &game),
             None => rooms.keep_absent(&mut others, player),
         }
         rooms.note_place(&mut others, player, true);
+        rooms.party_logged_in(&mut others, id, player);
         if !others.cx.nodes.is_empty() {
             others.roster.tell_nodes(others.cx, id);
         }

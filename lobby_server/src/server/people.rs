@@ -6,6 +6,7 @@
 
 mod calls;
 mod contacts;
+mod parties;
 mod post;
 mod presence;
 mod requests;
@@ -212,6 +213,11 @@ impl Server {
             post::Word::TextTaken { number } => {
                 for to in &envelope.to {
                     self.text_taken(envelope.from, *to, *number);
+                }
+            }
+            post::Word::Party { code, from } => {
+                for to in &envelope.to {
+                    self.invited_to_party(&envelope.game, *to, code, from);
                 }
             }
             post::Word::Call(word) => {

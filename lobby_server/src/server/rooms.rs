@@ -17,6 +17,7 @@ mod listing;
 mod liveness;
 mod membership;
 mod migration;
+mod parties;
 mod requests;
 mod seat_notes;
 mod seats;
@@ -51,6 +52,7 @@ use joining::Ask;
 use listing::Listing;
 use liveness::Check;
 use migration::Loss;
+use parties::Parties;
 use wishes::Pending;
 
 /// This owner has the rooms, and what players wait for on their way into them.
@@ -66,6 +68,7 @@ pub(super) struct Rooms {
     losses: BTreeMap<RoomId, Loss>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
+    parties: Parties,
     elsewhere: Elsewhere,
     listing: Listing,
     /// These members are not heard, or have not taken their seats after a new login.
@@ -118,6 +121,7 @@ impl Rooms {
             losses: BTreeMap::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
+            parties: Parties::default(),
             elsewhere: Elsewhere::default(),
             listing: Listing::new(limiter_key, now),
             away: BTreeMap::new(),

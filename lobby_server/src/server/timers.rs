@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use traversal_core::id::{JoinId, PlayerId, RoomId};
+use traversal_core::id::{JoinId, PartyId, PlayerId, RoomId};
 
 use crate::ids::SessionId;
 use crate::registry::RegistryId;
@@ -62,6 +62,10 @@ pub(super) enum Timer {
     Texts(PlayerId),
     /// Players who watch rooms are told what is new, and the registry is asked for it.
     Listing,
+    /// Something of a party is due.
+    Party(PartyId),
+    /// Parties whose nodes were perhaps gone are looked for again.
+    Parties,
 }
 
 /// These are deadlines in order; there is one for each key.

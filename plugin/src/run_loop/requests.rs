@@ -22,6 +22,7 @@ fn is_lobby_request(command: &Command) -> bool {
             | Command::Spectate { .. }
             | Command::ListRooms(_)
             | Command::WatchRooms { .. }
+            | Command::Party(_)
     )
 }
 

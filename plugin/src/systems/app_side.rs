@@ -19,6 +19,7 @@ use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
 use crate::messages::invites::{InviteMade, InvitesRevoked};
 use crate::messages::outcomes as m;
+use crate::party::PartySide;
 use crate::people::PeopleSide;
 use crate::progress::Stories;
 use crate::protocol::Report;
@@ -88,6 +89,7 @@ pub(crate) struct AppSide<'w> {
     shared: RoomSide<'w>,
     people: PeopleSide<'w>,
     chat: ChatSide<'w>,
+    party: PartySide<'w>,
     out: Outcomes<'w>,
 }
 
@@ -239,6 +241,7 @@ impl AppSide<'_> {
             event => {
                 let left = self.shared.event(event).and_then(|event| self.people.event(event));
                 let left = left.and_then(|event| self.chat.event(event));
+                let left = left.and_then(|event| self.party.event(event));
                 let left = left.and_then(|event| self.seat_event(event));
                 if let Some(event) = left {
                     self.peer_event(event, generation);
@@ -360,6 +363,7 @@ impl AppSide<'_> {
         self.news.set_changed();
         self.qualities.driver_gone();
         self.people.driver_gone();
+        self.party.driver_gone();
         for peer in std::mem::take(&mut self.peers.0).into_values() {
             self.disconnected(peer, DisconnectReason::Local);
         }

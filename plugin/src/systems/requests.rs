@@ -11,6 +11,7 @@ use crate::chat::ChatRequests;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 use crate::messages::requests as m;
+use crate::party::PartyRequests;
 use crate::people::PeopleRequests;
 use crate::state::LobbyLink;
 
@@ -42,7 +43,7 @@ pub(crate) fn hand_over_requests(
     requests: Requests,
     mut link: ResMut<TraversalLink>,
     lobby: Res<LobbyLink>,
-    (mut people, mut chat): (PeopleRequests, ChatRequests),
+    (mut people, mut chat, mut party): (PeopleRequests, ChatRequests, PartyRequests),
     mut failed: MessageWriter<RequestFailed>,
     mut news: ResMut<News>,
 ) {
@@ -136,6 +137,7 @@ pub(crate) fn hand_over_requests(
     });
     people.hand_over(link, &mut failed);
     chat.hand_over(link, &mut failed);
+    party.hand_over(link, &mut failed);
     link.hand_over();
 }
 

@@ -113,6 +113,7 @@ impl Agent {
             Command::CancelCountdown => {
                 self.in_room(now, RequestKind::CancelCountdown, InRoom::CancelCountdown { id: None });
             }
+            Command::Party(request) => self.lobby.ask_party(&mut self.shared.cx(now), request),
             Command::HandOver { player } => {
                 self.in_room(now, RequestKind::HandOver, InRoom::HandOver { player })
             }
@@ -137,6 +138,7 @@ impl Agent {
     fn log_out(&mut self, now: Instant) {
         let mut cx = self.shared.cx(now);
         self.lobby.end_queue(&mut cx);
+        self.lobby.forget_party(&mut cx);
         self.lobby.end_watch(&mut cx);
         self.detection.stop(&mut cx);
         self.mapping.stop(&mut cx);

@@ -153,6 +153,7 @@ impl Agent {
             ToPlayer::Contacts(news) => self.people.handle_news(&mut cx, news),
             ToPlayer::Call(news) => self.handle_call(now, news),
             ToPlayer::Chat(news) => self.handle_chat_news(now, news),
+            ToPlayer::Party(news) => self.lobby.handle_party(&mut cx, news),
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
             ToPlayer::Facts { match_id, facts } => self.match_news(now, match_id, MatchNews::Facts(facts)),
         }

@@ -12,8 +12,9 @@ use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
-    CallEnd, ChatTo, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PlayerInfo, Presence,
-    QueueStatus, RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary, SeatKept,
+    CallEnd, ChatTo, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PartyEnd, PartyInfo,
+    PlayerInfo, Presence, QueueStatus, RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary,
+    SeatKept,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -474,5 +475,19 @@ pub enum Event {
     Reported {
         /// This player was reported.
         player: PlayerId,
+    },
+    /// This player is in a party, which is new or like this now.
+    Party(PartyInfo),
+    /// This player is in its party no longer.
+    PartyEnded(PartyEnd),
+    /// A player invites this one to its party: [`PartyRequest::Join`](crate::wire::message::PartyRequest::Join) with the code takes
+    /// the invitation.
+    PartyInvited {
+        /// The party has this code.
+        code: String,
+        /// This is the player.
+        from: PlayerInfo,
+        /// It is among the contacts; else it is a stranger.
+        contact: bool,
     },
 }

@@ -165,6 +165,8 @@ pub enum RequestKind {
     LiftBan,
     /// The game tells the operator of a player ([`Command::Report`](super::Command::Report)).
     Report,
+    /// Something about the player's party.
+    Party,
 }
 
 /// This says why a request did not come about.

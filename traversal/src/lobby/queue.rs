@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Lobby, LobbyNews};
+use super::{Lobby, LobbyNews, Pending};
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::login::ServerLink;
@@ -17,11 +17,18 @@ pub(super) struct Queued {
     told: bool,
     /// This says when the game has to hear something, if the server is gone by then.
     deadline: Instant,
+    /// The leader of this player's party waits with all of it.
+    pub(super) of_party: bool,
     /// The players are together: a plan for it has come, the room has not.
     planned: bool,
 }
 
 impl Queued {
+    /// The party waits: for what, its leader knows.
+    pub(super) fn of_party(now: Instant) -> Self {
+        Self { wanted: QuickMatch::default(), told: true, deadline: now, of_party: true, planned: false }
+    }
+
     /// The wish was made again in a new session; the game hears something by then.
     pub(super) fn asked_again(&mut self, deadline: Instant) {
         self.deadline = deadline;
@@ -40,7 +47,8 @@ impl Lobby {
                 Ok(wanted) => {
                     if self.ask(cx, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
                         let deadline = cx.now + Self::patience(cx);
-                        self.queue = Some(Queued { wanted, told: false, deadline, planned: false });
+                        self.queue =
+                            Some(Queued { wanted, told: false, deadline, of_party: false, planned: false });
                     }
                     return;
                 }
@@ -56,6 +64,7 @@ impl Lobby {
             return cx.emit(Event::RequestFailed { request: RequestKind::CancelQuickMatch, error });
         }
         self.end_queue(cx);
+        self.party_cancelled();
         self.ask_silently(cx, Request::LeaveQueue);
     }
 
@@ -101,16 +110,15 @@ impl Lobby {
 
     /// Takes the news of how it comes along.
     pub(crate) fn handle_queue(&mut self, cx: &mut Cx<'_>, status: QueueStatus) {
-        match &mut self.queue {
-            Some(queued) => {
-                queued.told = true;
-                cx.emit(Event::Queue(Some(status)));
-            }
-            // The wish overtook its withdrawal.
-            None if !self.pending.values().any(|pending| pending.request == Request::LeaveQueue) => {
-                self.ask_silently(cx, Request::LeaveQueue);
-            }
-            None => {}
+        if let Some(queued) = &mut self.queue {
+            queued.told = true;
+            cx.emit(Event::Queue(Some(status)));
+            return;
+        }
+        // The wish overtook its withdrawal.
+        let leaves = |pending: &Pending| pending.request == Request::LeaveQueue;
+        if !self.early_status(status) && !self.pending.values().any(leaves) {
+            self.ask_silently(cx, Request::LeaveQueue);
         }
     }
 
@@ -121,7 +129,9 @@ impl Lobby {
         matched: QuickMatched,
     ) -> Option<LobbyNews> {
         let QuickMatched { room, wanted } = matched;
-        if self.queue.as_ref().is_none_or(|queued| queued.wanted.without_rules() != wanted) {
+        let own = self.queue.as_ref().filter(|queued| !queued.of_party);
+        let asked = own.map_or(self.follows_party(), |queued| queued.wanted.without_rules() == wanted);
+        if !asked {
             // The game changed its mind in the same moment.
             self.leave(cx);
             return Some(LobbyNews::Unwanted);
@@ -138,7 +148,7 @@ impl Lobby {
 
     /// Players were found, and the server asks whether this one plays.
     pub(crate) fn handle_match_found(&mut self, cx: &mut Cx<'_>, found: MatchFound) {
-        if self.queue.is_some() {
+        if self.queue.is_some() || self.follows_party() {
             cx.emit(Event::MatchFound(found));
         }
     }
@@ -146,7 +156,7 @@ impl Lobby {
     /// The game says whether it plays.
     pub(crate) fn answer_match(&mut self, cx: &mut Cx<'_>, proposal: u64, accept: bool) {
         let kind = RequestKind::AnswerMatch;
-        if self.queue.is_none() {
+        if self.queue.is_none() && !self.follows_party() {
             let error = RequestFailure::Server(RequestError::NotQueued);
             return cx.emit(Event::RequestFailed { request: kind, error });
         }

@@ -2,8 +2,8 @@
 //! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
 //!
 //! `frame` is the outer layer and the probes, `login` what the handshake carries, `to_server` and `to_player` the two
-//! directions; `room`, `calls`, `chat` and `rendezvous` (plans and facts of a match) are what they speak of., `contacts`, `gather` (room shapes, `invite`, `listing`, `members` (what members tell each
-//! other), `seat_notes`, `seats`, quick matches),
+//! directions; `room`, `seats`, `seat_notes`, `listing`, `contacts`, `gather` (room shapes, quick matches), `invite`, `members` (what
+//! members tell each other), `party`, `calls`, `chat` and `rendezvous` (plans and facts of a match) are what they speak of.
 
 mod calls;
 mod chat;
@@ -14,6 +14,7 @@ mod invite;
 mod listing;
 mod login;
 mod members;
+mod party;
 mod quick;
 mod rendezvous;
 mod room;
@@ -43,6 +44,7 @@ pub use members::{
     MAX_MEMBER_PROPERTIES, MAX_ROOM_BYTES, MAX_ROOM_PROPERTIES, MAX_TEAMS, MemberChanges, MemberState,
     PropertiesOf, RoomNews, ServerCountdown, TeamWish, check_teams, key_hash, parts_of,
 };
+pub use party::{MAX_PARTY, PartyEnd, PartyInfo, PartyMember, PartyNews, PartyRequest, PartyTicket};
 pub use quick::{
     MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, MAX_QUICK_TEAMS, MAX_STEPS, MatchFound, NumberRule, QuickRules,
     Teams, TextRule,

@@ -35,6 +35,8 @@ pub(super) enum Word {
     Text { number: u64, name: String, text: String },
     /// The sender's node has taken the text of this number.
     TextTaken { number: u64 },
+    /// The sender invites to the party of this code.
+    Party { code: String, from: PlayerInfo },
 }
 
 /// These are the words of a call.

@@ -1,6 +1,6 @@
 //! What players ask about contacts and calls.
 
-use traversal_core::id::RequestId;
+use traversal_core::id::{PlayerId, RequestId};
 use traversal_core::text;
 use traversal_core::wire::message::{
     CallAnswer, CallEnd, CallRequest, ContactsRequest, RequestError, Response,
@@ -14,6 +14,7 @@ use crate::ids::{Asker, SessionId};
 pub(in crate::server) enum PeopleRequest {
     Contacts(ContactsRequest),
     Call(CallRequest),
+    PartyInvite(PlayerId),
 }
 
 impl Server {
@@ -50,6 +51,7 @@ impl Server {
                     _ => Err(RequestError::Malformed { what: "answer to a call".into() }),
                 },
                 PeopleRequest::Call(CallRequest::HangUp { call }) => self.hang_up(player, call),
+                PeopleRequest::PartyInvite(other) => self.invite_to_party(player, other),
                 PeopleRequest::Call(_) => Err(RequestError::Malformed { what: "request".into() }),
             }
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::id::{PartyId, PlayerId, RoomId};
 use traversal_core::wire::message::{RequestError, ToPlayer};
 
 use super::wishes::{Pending, RoomClaim, Search};
@@ -126,7 +126,9 @@ impl Rooms {
 
     /// Another node has this room; or the registry has lost it, and is told of it again.
     pub(crate) fn room_lost(&mut self, others: &mut Others<'_>, id: RoomId, site: Option<RoomSite>) {
-        let Some(room) = self.rooms.get(&id).filter(|room| room.is_open()) else { return };
+        let Some(room) = self.rooms.get(&id).filter(|room| room.is_open()) else {
+            return self.party_lost(others, PartyId(id.0), site.as_ref());
+        };
         match site {
             Some(site) => self.move_out(others, id, &site.addresses),
             None => {
@@ -185,6 +187,7 @@ impl Rooms {
                 self.move_out(others, id, &addresses);
             }
         }
+        self.let_parties_go(others);
     }
 
     /// A player waits for a quick match: is this the node at which players with this wish meet? If not, it goes there unless
@@ -224,7 +227,10 @@ impl Rooms {
         let own = Some(others.cx.config.node);
         let owner = others.cx.nodes.owner(own, &key.bytes()).map(|site| site.addresses.clone());
         if let Some(addresses) = owner {
-            let _ = self.leave_queue(others, player);
+            if self.party_goes(others, player, &addresses) {
+                return;
+            }
+            self.out_of_line(others, player);
             others.cx.counters.sent_elsewhere += 1;
             others.tell(player, ToPlayer::GoTo(addresses));
         }

@@ -21,7 +21,7 @@ use super::{Others, Rooms};
 use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::{Asker, SessionId};
 use crate::limits::Rate;
-use crate::queue::{Group, Left, QueueKey, check_wish};
+use crate::queue::{Comer, Group, Left, QueueKey, Unit, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
 use crate::room::{self, Origin, Room, Setup};
 use crate::server::refusals::Refusal;
@@ -81,6 +81,9 @@ impl Rooms {
         let wanted = check_wish(wanted)?;
         others.roster.may_seek_room(player)?;
         let client = others.roster.client(session).ok_or(RequestError::NoSuchPlayer)?;
+        if self.party_id(player).is_some() {
+            return self.quick_match_of_party(others, player, wanted);
+        }
         if self.queues.has(player) {
             return Err(RequestError::AlreadyQueued);
         }
@@ -104,14 +107,30 @@ impl Rooms {
             // Of an earlier session, and not wanted any more.
             self.leave_former(others, player);
         }
-        let candidate = others.roster.host_candidate(others.cx, player);
-        self.queues.enter(others.cx.now, player, (key.clone(), &wanted), from, &candidate);
-        self.wait_alone(others, player, &key);
-        self.gather(others, player);
-        self.tell_queue(others, &key);
-        self.tell_place(others, player);
-        self.set_look_timer(others);
+        let nat = others.roster.host_candidate(others.cx, player);
+        let numbers = wanted.rules.numbers.iter().map(|number| number.value).collect();
+        let unit = Unit { first: Comer { player, from, nat, numbers }, mates: Vec::new() };
+        self.stand_in_line(others, unit, (&key, &wanted));
         Ok(Response::Done)
+    }
+
+    /// Puts a player or a party in line, and together with others if there are enough.
+    pub(super) fn stand_in_line(
+        &mut self,
+        others: &mut Others<'_>,
+        unit: Unit,
+        (key, wanted): (&QueueKey, &QuickMatch),
+    ) {
+        let players: Vec<PlayerId> = unit.all().map(|comer| comer.player).collect();
+        let first = unit.first.player;
+        self.queues.enter(others.cx.now, unit, (key.clone(), wanted));
+        self.wait_alone(others, first, key);
+        self.gather(others, first);
+        self.tell_queue(others, key);
+        for player in players {
+            self.tell_place(others, player);
+        }
+        self.set_look_timer(others);
     }
 
     /// Takes a player out of the line, or out of the match that is being put together.
@@ -120,15 +139,24 @@ impl Rooms {
         others: &mut Others<'_>,
         player: PlayerId,
     ) -> Result<Response, RequestError> {
+        let with_party = self.party_wants(player);
+        self.party_leaves_line(others, player, RequestError::PartyRefused);
+        let left = self.out_of_line(others, player) || with_party;
+        left.then_some(Response::Done).ok_or(RequestError::NotQueued)
+    }
+
+    /// Takes a player and all who wait as one with it out of the line, or out of the match that is being put together. False: it
+    /// waited for none.
+    pub(super) fn out_of_line(&mut self, others: &mut Others<'_>, player: PlayerId) -> bool {
         match self.queues.leave(player) {
-            None => return Err(RequestError::NotQueued),
+            None => return false,
             Some(Left::Line(key)) => self.tell_queue(others, &key),
             Some(Left::Gathering(room)) => {
                 self.count_left(others, player);
                 self.disperse(others, room);
             }
         }
-        Ok(Response::Done)
+        true
     }
 
     fn count_left(&mut self, others: &Others<'_>, player: PlayerId) {
@@ -218,8 +246,13 @@ impl Rooms {
     /// Who has not said in time whether it plays waits no longer; the others wait on.
     fn unanswered(&mut self, others: &mut Others<'_>, room: RoomId, silent: BTreeSet<PlayerId>) {
         for player in silent {
+            // With the first one of a party all of it are out.
+            let open = self.queues.has(player);
             self.queues.leave(player);
             self.count_left(others, player);
+            if open {
+                self.party_leaves_line(others, player, RequestError::PartyRefused);
+            }
             others.tell(player, ToPlayer::QueueClosed(RequestError::MatchUnanswered));
         }
         self.disperse(others, room);
@@ -371,6 +404,7 @@ impl Rooms {
         let Some(gathering) = self.gatherings.remove(&id) else { return };
         for player in &gathering.players {
             self.queues.leave(*player);
+            self.party_is_matched(others, *player);
             others.tell(*player, ToPlayer::QueueClosed(RequestError::RegistryUnavailable));
         }
     }
@@ -387,6 +421,7 @@ impl Rooms {
         let mut info = None;
         for player in &players {
             self.queues.matched(others.cx.now, *player);
+            self.party_is_matched(others, *player);
             info = self.take_in(others, *player, id);
         }
         let Some(room) = info else { return };
@@ -417,7 +452,7 @@ impl Rooms {
     }
 
     /// Tells a player who has come, or has come back, its place in any case.
-    fn tell_place(&mut self, others: &mut Others<'_>, player: PlayerId) {
+    pub(super) fn tell_place(&mut self, others: &mut Others<'_>, player: PlayerId) {
         if self.queues.line_of(player).is_some()
             && let Some(status) = self.queues.status_of(others.cx.now, player)
         {

@@ -331,7 +331,8 @@ impl Rooms {
     pub(crate) fn end_session(&mut self, others: &mut Others<'_>, id: SessionId, why: MatchEnd) {
         let Some(player) = others.roster.player_of(id) else { return };
         if others.roster.session_of(player) == Some(id) {
-            let _ = self.leave_queue(others, player);
+            self.gone_from_party(others, player);
+            self.out_of_line(others, player);
             self.leave_room(others, player, why);
             others.roster.forget_player(player);
             self.note_place(others, player, false);

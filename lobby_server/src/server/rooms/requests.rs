@@ -77,6 +77,7 @@ impl Rooms {
             }
             Request::Rematch { player: other } => self.rematch(others, player, other).map(Some),
             Request::InRoom(asked) => self.in_room(others, player, asked).map(Some),
+            Request::Party(request) => self.party_request(others, asker, request),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
         match result {
@@ -94,8 +95,11 @@ impl Rooms {
             | Request::JoinInvited { .. }
             | Request::Spectate { .. }
             | Request::TakeUpRoom { .. } => 8.0,
-            // Each of them is asked for a sign of life.
-            Request::QuickMatch(wanted) => 8.0 + f64::from(wanted.players),
+            // Each of them is asked for a sign of life, and a party's members are told.
+            Request::QuickMatch(wanted) => {
+                8.0 * self.parties.members(player).len().max(1) as f64 + f64::from(wanted.players)
+            }
+            Request::Party(request) => self.effects_of_party(player, request),
             Request::Kick { .. }
             | Request::SetMetadata(_)
             | Request::RevokeInvites
@@ -181,6 +185,10 @@ impl Rooms {
             (Pending::Call(room), reply) => {
                 self.opened_for_calls.push((room, reply == Ok(RegistryReply::Claimed)));
             }
+            (Pending::FindParty(search), reply) => self.party_found(others, search, reply.ok()),
+            (Pending::ClaimParty(id, asker), reply) => {
+                self.party_claimed(others, (id, asker), reply.ok());
+            }
             (Pending::Nothing, _) => {}
             (pending, _) => self.registry_failed(others, pending),
         }
@@ -204,6 +212,8 @@ impl Rooms {
             Pending::Changes(game) => return self.take_changes(others, &game, Err(RegistryDown)),
             Pending::Gathering(room) => return self.gathering_claimed(others, room, None),
             Pending::Call(room) => return self.opened_for_calls.push((room, false)),
+            Pending::FindParty(search) => return self.party_found(others, search, None),
+            Pending::ClaimParty(id, asker) => return self.party_claimed(others, (id, asker), None),
             Pending::Locate(_) | Pending::Again(_) | Pending::Nothing => return,
         };
         others.respond(asker, Err(RequestError::RegistryUnavailable));

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use traversal_core::Secret;
-use traversal_core::id::RoomId;
+use traversal_core::id::{PartyId, RoomId};
 use traversal_core::wire::message::{InviteToken, RoomTarget};
 
+use super::parties::PartySearch;
 use crate::ids::{Asker, SessionId};
 
 /// A player opens a room, whose name and code the registry is to take.
@@ -80,6 +81,10 @@ pub(super) enum Pending {
     Again(RoomId),
     /// The player of this session may be at another node.
     Locate(SessionId),
+    /// A player looks for a party.
+    FindParty(PartySearch),
+    /// A party is to be known at this node; the player waits for the answer, if there is one.
+    ClaimParty(PartyId, Option<Asker>),
     /// Nobody waits for this answer.
     Nothing,
 }

@@ -10,6 +10,7 @@ use traversal_core::wire::message::{
 mod calls;
 mod limits;
 mod logins;
+mod parties;
 mod presence;
 mod privacy;
 mod storm;

@@ -11,6 +11,7 @@ use super::gather::{QueueStatus, QuickMatched};
 use super::invite::{InviteFault, InviteToken};
 use super::listing::{RoomCursor, RoomsNews};
 use super::members::RoomNews;
+use super::party::PartyNews;
 use super::quick::{MatchFound, Teams};
 use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
@@ -224,6 +225,8 @@ pub enum ToPlayer {
     },
     /// Somebody has written something, or chat was switched on or off.
     Chat(ChatNews),
+    /// There is news of the player's party, or of another one that it is invited to.
+    Party(PartyNews),
 }
 
 /// The server answers a [`Request`](super::Request) with this.
@@ -440,6 +443,47 @@ pub enum RequestError {
     /// A text was not handed on.
     #[error(transparent)]
     Chat(ChatFault),
+    /// The player is in no party.
+    #[error("you are in no party")]
+    NotInParty,
+    /// The player is in a party, which it is to leave first.
+    #[error("you are in a party already; leave it first")]
+    AlreadyInParty,
+    /// There is no party of this code, or it has not kept this player's place.
+    #[error("there is no such party; ask one of its members for the code")]
+    NoSuchParty,
+    /// The party has as many members as it takes.
+    #[error("the party is full ({most} of {most})")]
+    PartyFull {
+        /// It takes so many.
+        most: u16,
+    },
+    /// Only the leader of the party may.
+    #[error("only the leader of the party can do this")]
+    NotPartyLeader,
+    /// The party has more members than the match that it wants has players.
+    #[error("your party has {size} members, and this match is for {players}; choose another one")]
+    PartyTooLarge {
+        /// The party has so many.
+        size: u16,
+        /// The match is for so many.
+        players: u16,
+    },
+    /// Members of the party are away, or in a room.
+    #[error("{missing} of your party are away or in a room; wait until all are there")]
+    PartyIncomplete {
+        /// So many are.
+        missing: u16,
+    },
+    /// A member of the party has refused the match, not answered in time, or taken the party out of the line.
+    #[error("a member of your party does not want to play now; ask for another match when all do")]
+    PartyRefused,
+    /// The party waits for a quick match, and nobody comes in meanwhile.
+    #[error("the party waits for a match; ask its leader to cancel that first")]
+    PartyQueued,
+    /// The party is at another node, and this player is in a room at this one.
+    #[error("your party is elsewhere; leave the room to be with it")]
+    PartyElsewhere,
 }
 
 impl From<ChatFault> for RequestError {

@@ -12,6 +12,7 @@ use super::gather::QuickMatch;
 use super::invite::{InviteTerms, InviteToken};
 use super::listing::RoomQuery;
 use super::members::InRoom;
+use super::party::PartyRequest;
 use super::rendezvous::KeptMatch;
 use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
 use super::seat_notes::SeatNote;
@@ -293,4 +294,6 @@ pub enum Request {
     },
     /// The player writes to others, or tells the operator of one.
     Chat(ChatRequest),
+    /// Something about the player's party.
+    Party(PartyRequest),
 }

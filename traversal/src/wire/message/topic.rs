@@ -1,7 +1,7 @@
 //! What a message is about, so that a newer one can take an older one's place while that still waits.
 
 use super::members::key_hash;
-use super::{ChatNews, Facts, RoomNews, ToPlayer, ToServer};
+use super::{ChatNews, Facts, PartyNews, RoomNews, ToPlayer, ToServer};
 use crate::id::{CallId, JoinId, MatchId, PlayerId, RoomId};
 
 /// A topic is a state that messages tell. Of two messages about one topic the newer one says all that is to be known.
@@ -70,6 +70,12 @@ pub enum Topic {
     SeatKept,
     /// This says whether there is chat.
     ChatSwitch,
+    /// It is about the player's party.
+    Party,
+    /// It is about the right to be in a party.
+    PartyTicket,
+    /// This is an invitation of this player to a party.
+    PartyInvite(PlayerId),
 }
 
 impl Topic {
@@ -175,6 +181,12 @@ impl Topical for ToPlayer {
             },
             Self::Seats { room, part, .. } => Topic::Seats(*room, *part),
             Self::SeatKept(_) => Topic::SeatKept,
+            Self::Party(news) => match news {
+                PartyNews::State(_) => Topic::Party,
+                PartyNews::Ticket(_) => Topic::PartyTicket,
+                PartyNews::Invited { from, .. } => Topic::PartyInvite(from.id),
+                PartyNews::Ended { .. } => return None,
+            },
         })
     }
 }

@@ -4,17 +4,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::facts::NatFacts;
-use crate::id::{CallId, JoinId, MatchId, PlayerId, RequestId, RoomId};
+use crate::id::{CallId, JoinId, MatchId, PartyId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
-    ContactNews, ExpectedWay, InviteToken, KickNote, MatchFound, Method, NumberRule, PlannedMethod,
-    PlayerInfo, Presence, PunchPlan, QuickMatch, QuickRules, RelayGrant, Replan, Role, RoomBan, RoomInfo,
-    RoomOptions, RoomSummary, RoomTerms, RoomTicket, RoundTrip, SeatKept, SeatNote, SeatTerms, Teams,
-    TextRule, Topology,
+    ContactNews, ExpectedWay, InviteToken, KickNote, MatchFound, Method, NumberRule, PartyInfo, PartyMember,
+    PartyTicket, PlannedMethod, PlayerInfo, Presence, PunchPlan, QuickMatch, QuickRules, RelayGrant, Replan,
+    Role, RoomBan, RoomInfo, RoomOptions, RoomSummary, RoomTerms, RoomTicket, RoundTrip, SeatKept, SeatNote,
+    SeatTerms, Teams, TextRule, Topology,
 };
 use crate::wire::port_report::{PortReport, ReportKey};
 
 pub(super) const ROOM: RoomId = RoomId(0x0102_0304_0506_0708);
+pub(super) const PARTY: PartyId = PartyId(0x4142_4344_4546_4748);
 pub(super) const MATCH: MatchId = MatchId(0x1112_1314_1516_1718);
 pub(super) const JOIN: JoinId = JoinId(0x2122);
 pub(super) const CALL: CallId = CallId(0x3132_3334_3536_3738);
@@ -249,6 +250,24 @@ pub(super) fn contact() -> ContactNews {
         text: "one more round".into(),
     };
     ContactNews { player: id(9), presence: Some(presence) }
+}
+
+pub(super) fn party() -> PartyInfo {
+    let members =
+        vec![PartyMember { info: player(), away: false }, PartyMember { info: player(), away: true }];
+    let code = "7KPX2M9QRT".into();
+    PartyInfo { id: PARTY, code, most: 4, revision: 300, members, queued: true }
+}
+
+pub(super) fn party_ticket() -> PartyTicket {
+    PartyTicket {
+        party: PARTY,
+        members: vec![id(9), id(8)],
+        edition: 300,
+        most: 4,
+        until_s: 1 << 40,
+        seal: CODE,
+    }
 }
 
 pub(super) fn seat_kept() -> SeatKept {

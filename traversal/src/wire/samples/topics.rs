@@ -3,14 +3,19 @@
 use super::Samples;
 use super::listing::{self};
 use crate::failure::FailureReason;
+use crate::id::PartyId;
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use crate::wire::codec;
 use crate::wire::message::{
     AwaySeat, CallAnswer, CallEnd, CallNews, CallPlace, CallRequest, Changes, ChatFault, ChatNews, ChatPlace,
-    ChatRequest, ChatTo, ContactNews, ContactsRequest, CountdownEnd, CountdownRule, Facts, InRoom, KeptMatch,
-    MemberChanges, MemberState, Method, NoRelay, PlannedMethod, QueueStatus, QuickMatched, Rejoin, Role,
-    RoomEnd, RoomNews, RoomTarget, RoundTrip, SearchPermit, ServerCountdown, Status, TeamWish, Topology,
+    ChatRequest, ChatTo, ContactNews, ContactsRequest, CountdownEnd, CountdownRule, Facts, Frame, InRoom,
+    KeptMatch, MAX_NAME, MAX_PARTY, MemberChanges, MemberState, Method, NoRelay, PartyEnd, PartyInfo,
+    PartyMember, PartyNews, PartyRequest, PartyTicket, PlannedMethod, PlayerInfo, QueueStatus, QuickMatched,
+    Rejoin, Request, Role, RoomEnd, RoomNews, RoomTarget, RoundTrip, SearchPermit, ServerCountdown, Status,
+    TeamWish, ToPlayer, ToServer, Topology,
 };
 use crate::wire::pair::PairMessage;
+use crate::wire::session::MAX_FRAME;
 
 use super::parts::*;
 
@@ -74,6 +79,46 @@ pub(super) fn chat(all: &mut Samples) {
     ] {
         all.put(fault);
     }
+}
+
+pub(super) fn parties(all: &mut Samples) {
+    let code = || "7KPX2M9QRT".to_owned();
+    all.put(PartyRequest::Create { most: 16 });
+    all.put(PartyRequest::Join { code: code() });
+    all.put(PartyRequest::Resume { ticket: party_ticket(), code: code() });
+    all.put(PartyRequest::Invite { player: id(9) });
+    all.put(PartyRequest::Leave);
+    all.put(PartyRequest::Kick { player: id(9) });
+    all.put(PartyRequest::Lead { player: id(9) });
+    all.put(PartyRequest::Disband);
+    all.put(PartyRequest::Numbers([("skill".into(), -1200)].into()));
+    all.put(PartyNews::State(party()));
+    all.put(PartyNews::Ticket(party_ticket()));
+    all.put(PartyNews::Invited { code: code(), from: player(), contact: true });
+    all.put(PartyNews::Ended { party: PARTY, why: PartyEnd::Kicked });
+    all.put(party());
+    party().members.into_iter().for_each(|member| all.put(member));
+    all.put(party_ticket());
+    for end in [PartyEnd::Left, PartyEnd::Kicked, PartyEnd::Disbanded, PartyEnd::Away, PartyEnd::Lost] {
+        all.put(end);
+    }
+}
+
+#[test]
+fn a_party_of_the_largest_size_fits_a_datagram() {
+    let name = "\u{1f680}".repeat(12);
+    let member = |n| PartyMember { info: PlayerInfo { id: id(n), name: name.clone() }, away: true };
+    let members = (0..MAX_PARTY as u8).map(member).collect();
+    let info = PartyInfo { id: PartyId(u64::MAX), revision: u32::MAX, most: MAX_PARTY, members, ..party() };
+    assert_eq!(name.len(), MAX_NAME);
+    let message = ToPlayer::Party(PartyNews::State(info));
+    let frame = Frame::Reliable { seq: u32::MAX, body: message };
+    assert!(codec::encode(&frame).expect("is written").len() <= MAX_FRAME);
+    let members = (0..MAX_PARTY as u8).map(id).collect();
+    let ticket = PartyTicket { members, edition: u32::MAX, until_s: u64::MAX, ..party_ticket() };
+    let request = Request::Party(PartyRequest::Resume { ticket, code: "7KPX2M9QRT".into() });
+    let frame = Frame::Reliable { seq: u32::MAX, body: ToServer::Request { id: ID, request } };
+    assert!(codec::encode(&frame).expect("is written").len() <= MAX_FRAME);
 }
 
 pub(super) fn state() -> MemberState {

@@ -7,12 +7,13 @@ use crate::failure::FailureReason;
 use crate::wire::message::{
     AwaySeat, CallNews, CallRequest, ChatFault, ChatNews, ChatRequest, ChatTo, ContactsRequest, Facts,
     Farewell, Frame, InRoom, InviteFault, InviteTerms, KeptMatch, Login, LoginRefusal, MatchEnd,
-    MatchOutcome, NoRelay, Probe, ProbePurpose, QueueStatus, QuickMatched, Rejoin, Request, RequestError,
-    Response, RoomEnd, RoomNews, RoomTarget, SearchPermit, TicketFault, ToPlayer, ToServer, Welcome,
+    MatchOutcome, NoRelay, PartyNews, PartyRequest, Probe, ProbePurpose, QueueStatus, QuickMatched, Rejoin,
+    Request, RequestError, Response, RoomEnd, RoomNews, RoomTarget, SearchPermit, TicketFault, ToPlayer,
+    ToServer, Welcome,
 };
 
 use super::parts::*;
-use super::topics::{between_players, chat, matches, members, nats, people, rooms};
+use super::topics::{between_players, chat, matches, members, nats, parties, people, rooms};
 
 pub(super) fn all() -> Samples {
     let mut all = Samples::default();
@@ -26,6 +27,7 @@ pub(super) fn all() -> Samples {
     members(&mut all);
     people(&mut all);
     chat(&mut all);
+    parties(&mut all);
     matches(&mut all);
     nats(&mut all);
     between_players(&mut all);
@@ -161,6 +163,7 @@ fn requests(all: &mut Samples) {
     put(Request::LiftBan { player: id(8) });
     put(Request::Chat(ChatRequest::Say { number: 300, to: ChatTo::Room, text: "hi".into() }));
     put(Request::AnswerMatch { proposal: match_found().proposal, accept: true });
+    put(Request::Party(PartyRequest::Leave));
     all.put(InviteTerms { once: false, minutes: 300 });
     all.put(invite());
     for fault in [InviteFault::Expired, InviteFault::Used, InviteFault::Ended] {
@@ -211,6 +214,7 @@ fn to_player(all: &mut Samples) {
     put(ToPlayer::SeatKept(seat_kept()));
     put(ToPlayer::SeatNotes { room: ROOM, notes: vec![seat_note()] });
     put(ToPlayer::Chat(ChatNews::Switched { on: true }));
+    put(ToPlayer::Party(PartyNews::Ticket(party_ticket())));
 }
 
 fn answers(all: &mut Samples) {
@@ -262,6 +266,16 @@ fn answers(all: &mut Samples) {
         E::SpectatorsFull { limit: 5 },
         E::NoSeat,
         E::Chat(ChatFault::Off),
+        E::NotInParty,
+        E::AlreadyInParty,
+        E::NoSuchParty,
+        E::PartyFull { most: 4 },
+        E::NotPartyLeader,
+        E::PartyTooLarge { size: 3, players: 2 },
+        E::PartyIncomplete { missing: 1 },
+        E::PartyRefused,
+        E::PartyQueued,
+        E::PartyElsewhere,
     ] {
         all.put(error);
     }
