@@ -13,7 +13,7 @@ use traversal_core::{ChatWay, Command, Event, RequestFailure, RequestKind};
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 
-/// Request: write this to all in the room, or to a contact. It is answered by [`ChatSent`] or [`ChatRefused`]. Where all who are to
+/// Request: write this to all in the room, in the party, or to a contact. It is answered by [`ChatSent`] or [`ChatRefused`]. Where all who are to
 /// read it are connected it goes over the connections, else through the lobby server. Five texts go at once, then one a
 /// second.
 ///
@@ -95,7 +95,7 @@ pub struct ChatReceived {
     /// The writer's number of the text. It counts up as long as the writer's game runs, so that texts that have overtaken each
     /// other can be put in order.
     pub number: u64,
-    /// It was for all in the room; or for this player alone, whose id stands there.
+    /// It was for all in the room or in the party; or for this player alone, whose id stands there.
     pub to: ChatTo,
     /// This is the text, in one line and without what is not to be shown.
     pub text: String,

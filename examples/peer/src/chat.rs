@@ -18,12 +18,13 @@ use serde_json::{Value, json};
 pub(crate) const EVENTS: &str = "Chat: lines of --say and of the standard input with --chat:
   TEXT             is for all in the room
   @ID TEXT         is for the contact with this id
+  /party TEXT      is for all in the party
   /mute ID         has nothing shown of this player; /unmute ID shows it again
   /report ID TEXT  tells the operator of the lobby server
 
 Events of --json about chat:
-  chat           somebody wrote: from, player, number, to (\"room\" or \"you\"), text, by (\"server\" or \"connection\")
-  chat_sent      this player's text was handed on: to (\"room\" or an id), text, by, all
+  chat           somebody wrote: from, player, number, to (\"room\", \"party\" or \"you\"), text, by (\"server\" or \"connection\")
+  chat_sent      this player's text was handed on: to (\"room\", \"party\" or an id), text, by, all
   chat_refused   it was not: to, text, why
   chat_switched  the operator has switched chat: on
   reported       the operator can read the report: player";
@@ -53,6 +54,7 @@ impl Line {
         match word {
             "/mute" => Ok(Self::Mute(id(rest)?, true)),
             "/unmute" => Ok(Self::Mute(id(rest)?, false)),
+            "/party" => Ok(Self::Say(ChatTo::Party, rest.into())),
             "/report" => {
                 let (player, text) = rest.split_once(' ').unwrap_or((rest, ""));
                 Ok(Self::Report(id(player)?, text.into()))
@@ -121,6 +123,8 @@ pub(crate) fn say(
 ) {
     let can_be_read = |line: &Line| match line {
         Line::Say(ChatTo::Player(player), _) => contacts.presence(*player).is_some(),
+        // Whether there is a party the agent knows.
+        Line::Say(ChatTo::Party, _) => true,
         Line::Say(..) => room.info.is_some(),
         Line::Mute(..) => true,
         Line::Report(..) => link.online(),
@@ -161,6 +165,7 @@ pub(crate) struct Readers<'w, 's> {
 fn name(to: ChatTo) -> Value {
     match to {
         ChatTo::Player(player) => json!(player.to_string()),
+        ChatTo::Party => json!("party"),
         _ => json!("room"),
     }
 }
@@ -168,7 +173,11 @@ fn name(to: ChatTo) -> Value {
 /// Prints what is written, and what became of what this player wrote.
 pub(crate) fn print(output: Res<Output>, mut read: Readers) {
     for ChatReceived { from, number, to, text, by } in read.received.read() {
-        let to = if *to == ChatTo::Room { "room" } else { "you" };
+        let to = match to {
+            ChatTo::Room => "room",
+            ChatTo::Party => "party",
+            _ => "you",
+        };
         output.event(
             "chat",
             json!({"from": from.name, "player": from.id.to_string(), "number": number, "to": to, "text": text,
@@ -204,6 +213,7 @@ mod tests {
             Line::read(&format!("/report {id} rude words")),
             Ok(Line::Report(id, "rude words".into()))
         );
+        assert_eq!(Line::read("/party to me"), Ok(Line::Say(ChatTo::Party, "to me".into())));
         assert!(Line::read("@nobody hi").is_err() && Line::read("/mute").is_err());
     }
 }

@@ -254,7 +254,11 @@ impl Metrics {
 
     fn chat(&self, out: &mut Writer<'_, '_>) -> Result<(), Error> {
         let counters = &self.status.counters;
-        let rows = [(["room"], counters.room_texts), (["contact"], counters.contact_texts)];
+        let rows = [
+            (["room"], counters.room_texts),
+            (["party"], counters.party_texts),
+            (["contact"], counters.contact_texts),
+        ];
         let family = ("lobby_texts", "Texts of players that were handed on.", MetricType::Counter);
         out.rows(family, ["to"], rows)?;
         let help = "Times that a reader did not get a text, because it takes nothing at present.";

@@ -119,6 +119,12 @@ impl Server {
                 self.cx.counters.room_texts += 1;
                 Ok(Some(Response::Done))
             }
+            ChatTo::Party => {
+                let (rooms, mut others) = self.split();
+                rooms.say_in_party(&mut others, asker.player, number, &text)?;
+                self.cx.counters.party_texts += 1;
+                Ok(Some(Response::Done))
+            }
             ChatTo::Player(contact) => self.say_to_contact(asker, number, contact, text).map(|()| None),
             _ => Err(ChatFault::Text { what: "this server does not know whom it is for".into() }),
         }

@@ -86,6 +86,8 @@ pub struct Counters {
     pub relay_limited: u64,
     /// This counts the texts that were handed on in rooms, each once.
     pub room_texts: u64,
+    /// This counts the texts that were handed on in parties, each once.
+    pub party_texts: u64,
     /// This counts the texts that were handed on to contacts.
     pub contact_texts: u64,
     /// So many times a reader did not get a text, because it takes nothing at present.

@@ -37,6 +37,9 @@ impl Agent {
         if !self.chat.on {
             return Err(ChatFault::Off);
         }
+        if to == ChatTo::Party && self.lobby.party().is_none() {
+            return Err(ChatFault::NotInParty);
+        }
         if to != ChatTo::Room {
             return Ok(None);
         }

@@ -459,7 +459,7 @@ pub enum Event {
         from: PlayerInfo,
         /// The writer's number of the text: it counts up while its game runs, also over texts that were not for this player.
         number: u64,
-        /// It was for the room that this player is in, or for this player alone.
+        /// It was for the room or the party that this player is in, or for this player alone.
         to: ChatTo,
         /// This is the text, without what is not to be shown.
         text: String,

@@ -52,6 +52,11 @@ impl Lobby {
         self.party.info.is_some() && !self.party.cancelled
     }
 
+    /// Returns the party that this player is in.
+    pub(crate) fn party(&self) -> Option<PartyId> {
+        self.party.info.as_ref().map(|party| party.id)
+    }
+
     /// The game wants something of the party.
     pub(crate) fn ask_party(&mut self, cx: &mut Cx<'_>, request: PartyRequest) {
         let request = match request {

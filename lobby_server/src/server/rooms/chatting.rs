@@ -48,4 +48,29 @@ impl Rooms {
         }
         Ok(())
     }
+
+    /// Hands on what a member of a party writes to all others of it who are there.
+    pub(in crate::server) fn say_in_party(
+        &mut self,
+        others: &mut Others<'_>,
+        player: PlayerId,
+        number: u64,
+        text: &str,
+    ) -> Result<(), ChatFault> {
+        let party = self.party_id(player).ok_or(ChatFault::NotInParty)?;
+        let readers = self.party_members(player);
+        if !others.roster.may_cause(others.cx, player, readers.len() as f64) {
+            return Err(too_fast(LATER));
+        }
+        let client = others.roster.client_of(player);
+        let name = client.map(|client| client.login().name().to_owned()).unwrap_or_default();
+        for reader in readers.into_iter().filter(|reader| *reader != player) {
+            let from = PlayerInfo { id: player, name: name.clone() };
+            let news = ChatNews::Text { from, number, place: ChatPlace::Party(party), text: text.into() };
+            if !others.roster.try_tell(others.cx, reader, ToPlayer::Chat(news)) {
+                others.cx.counters.texts_dropped += 1;
+            }
+        }
+        Ok(())
+    }
 }

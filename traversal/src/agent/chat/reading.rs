@@ -26,6 +26,7 @@ impl Agent {
                     ChatPlace::Room(id) if self.lobby.room().is_some_and(|room| room.info.id == id) => {
                         ChatTo::Room
                     }
+                    ChatPlace::Party(id) if self.lobby.party() == Some(id) => ChatTo::Party,
                     ChatPlace::Contact if self.people.allows(from.id) => ChatTo::Player(own),
                     _ => return,
                 };

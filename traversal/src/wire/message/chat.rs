@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::room::PlayerInfo;
-use crate::id::{PlayerId, RoomId};
+use crate::id::{PartyId, PlayerId, RoomId};
 use crate::text::{self, CHAT, TextError};
 
 /// This says whom a text is for.
@@ -14,6 +14,8 @@ pub enum ChatTo {
     Room,
     /// It is for this player. Both have to allow each other as contacts.
     Player(PlayerId),
+    /// It is for all in the party that the writer is in.
+    Party,
 }
 
 /// This is what a player asks about chat.
@@ -71,6 +73,8 @@ pub enum ChatPlace {
     Room(RoomId),
     /// It was written by a contact to this player alone.
     Contact,
+    /// It was written to all in this party.
+    Party(PartyId),
 }
 
 /// This is why a text was not handed on.
@@ -102,6 +106,9 @@ pub enum ChatFault {
     /// There is no such player, or it is not on line, or the two have not allowed each other: nobody is told which (M34).
     #[error("that player cannot be reached: it is not on line, or you have not allowed each other")]
     NotReached,
+    /// The player is in no party.
+    #[error("you are not in a party")]
+    NotInParty,
 }
 
 impl From<TextError> for ChatFault {

@@ -63,11 +63,13 @@ pub(super) fn chat(all: &mut Samples) {
     all.put(ChatRequest::Report { player: id(9), text: "rude".into() });
     all.put(ChatTo::Room);
     all.put(ChatTo::Player(id(9)));
+    all.put(ChatTo::Party);
     let place = ChatPlace::Room(ROOM);
     all.put(ChatNews::Text { from: player(), number: 300, place, text: "hi".into() });
     all.put(ChatNews::Switched { on: false });
     all.put(place);
     all.put(ChatPlace::Contact);
+    all.put(ChatPlace::Party(PARTY));
     use ChatFault as F;
     for fault in [
         F::Off,
@@ -76,6 +78,7 @@ pub(super) fn chat(all: &mut Samples) {
         F::NotInRoom,
         F::OnlyWatches,
         F::NotReached,
+        F::NotInParty,
     ] {
         all.put(fault);
     }

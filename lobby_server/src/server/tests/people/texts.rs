@@ -104,3 +104,34 @@ fn a_text_that_is_asked_for_again_after_a_new_login_has_the_same_number() {
     nodes.say(a, of_b, 5);
     assert_eq!(nodes.texts(b), [(of_a, 5), (of_a, 5)], "its agent shows it once");
 }
+
+#[test]
+fn all_in_a_party_read_what_one_writes_and_nobody_else() {
+    use traversal_core::wire::message::{PartyNews, PartyRequest};
+    let mut nodes = Nodes::new(1);
+    let [a, b, c] = nodes.players(3)[..] else { unreachable!() };
+    nodes.ask(a, Request::Party(PartyRequest::Create { most: 4 }));
+    let code = nodes.fake(a).told.iter().rev().find_map(|told| match told {
+        ToPlayer::Party(PartyNews::State(info)) => Some(info.code.clone()),
+        _ => None,
+    });
+    nodes.ask(b, Request::Party(PartyRequest::Join { code: code.unwrap() }));
+    let say = |number| {
+        let text = format!("text {number}");
+        Request::Chat(ChatRequest::Say { number, to: ChatTo::Party, text })
+    };
+    nodes.ask(b, say(4));
+    let read = |nodes: &Nodes, player| {
+        let told = nodes.fake(player).told.iter();
+        let texts = told.filter(|told| {
+            matches!(told, ToPlayer::Chat(ChatNews::Text { place: ChatPlace::Party(_), number: 4, .. }))
+        });
+        texts.count()
+    };
+    assert_eq!((read(&nodes, a), read(&nodes, b), read(&nodes, c)), (1, 0, 0));
+    let refused = Err(RequestError::Chat(ChatFault::NotInParty));
+    assert_eq!(nodes.try_ask(c, say(5)), refused);
+    nodes.ask(b, Request::Party(PartyRequest::Leave));
+    assert_eq!(nodes.try_ask(b, say(6)), refused);
+    assert_eq!(nodes.worlds[0].server.counters().party_texts, 1);
+}
