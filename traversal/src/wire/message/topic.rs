@@ -68,6 +68,8 @@ pub enum Topic {
     Seats(RoomId, u8),
     /// It is about the seat that is kept for the player.
     SeatKept,
+    /// This says that this player has a seat in a room.
+    SeatNote(RoomId, PlayerId),
     /// This says whether there is chat.
     ChatSwitch,
     /// It is about the player's party.
@@ -109,6 +111,7 @@ impl Topic {
             | Self::Property(id, _)
             | Self::Keys(id)
             | Self::Countdown(id)
+            | Self::SeatNote(id, _)
             | Self::Seats(id, _) => Some(id),
             _ => None,
         }
@@ -135,7 +138,6 @@ impl Topical for ToPlayer {
             | Self::QuickMatched(_)
             | Self::Announcement { .. }
             | Self::Rooms(_)
-            | Self::SeatNotes { .. }
             | Self::Contacts(_)
             | Self::Chat(ChatNews::Text { .. }) => return None,
             Self::Chat(ChatNews::Switched { .. }) => Topic::ChatSwitch,
@@ -186,6 +188,11 @@ impl Topical for ToPlayer {
                 PartyNews::Ticket(_) => Topic::PartyTicket,
                 PartyNews::Invited { from, .. } => Topic::PartyInvite(from.id),
                 PartyNews::Ended { .. } => return None,
+            },
+            // Of somebody who comes and goes one note is enough; those of several come once, with a new host.
+            Self::SeatNotes { room, notes } => match notes.as_slice() {
+                [note] => Topic::SeatNote(*room, note.player.id),
+                _ => return None,
             },
         })
     }
