@@ -74,7 +74,7 @@ impl Picture {
     /// Writes the picture with five bits a channel: gradients compress so, and people see hardly a difference.
     fn write(&self, file: &Path) {
         let mut encoder = png::Encoder::new(
-            BufWriter::new(File::create(file).unwrap()),
+            BufWriter::new(File::create(file).expect("the folder is there")),
             self.width as u32,
             self.height as u32,
         );
@@ -86,7 +86,8 @@ impl Picture {
             .flatten()
             .map(|value| ((value / 255.0 * 31.0).round() * 255.0 / 31.0) as u8)
             .collect();
-        encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+        let mut writer = encoder.write_header().expect("a file that can be written");
+        writer.write_image_data(&bytes).expect("whole");
     }
 }
 
@@ -157,12 +158,12 @@ fn compare(size: (u32, u32)) {
         return skipped("no Xvfb (Debian: xvfb xauth)");
     };
     let folder = std::env::temp_dir().join(format!("arena-pictures-{}-{}", std::process::id(), size.0));
-    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(&folder).expect("a folder");
     let write = std::env::var_os("WRITE_PICTURES").is_some();
     let waiting = Mutex::new(ScreenName::value_variants().to_vec());
     let faults = Mutex::new(Vec::new());
     let work = || {
-        while let Some(screen) = { waiting.lock().unwrap().pop() } {
+        while let Some(screen) = { waiting.lock().expect("no panic").pop() } {
             let fault = match draw(&display.name, &folder, screen, size) {
                 Err(error) => Some(error),
                 Ok(seen) if write => {
@@ -174,13 +175,16 @@ fn compare(size: (u32, u32)) {
                     unlike(&seen, &Picture::read(&kept(screen, size.0)))
                 }
             };
-            faults.lock().unwrap().extend(fault.map(|fault| format!("{screen:?} at {}: {fault}", size.0)));
+            faults
+                .lock()
+                .expect("no panic")
+                .extend(fault.map(|fault| format!("{screen:?} at {}: {fault}", size.0)));
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| _ = scope.spawn(work)));
-    let faults = faults.into_inner().unwrap();
+    let faults = faults.into_inner().expect("no panic");
     assert!(faults.is_empty(), "{}\nThe pictures are in {}", faults.join("\n"), folder.display());
-    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::remove_dir_all(&folder).expect("its own folder");
 }
 
 #[test]

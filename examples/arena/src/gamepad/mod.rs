@@ -1,6 +1,6 @@
 //! A gamepad: the left stick walks, the right one aims, A fires, B dashes; in menus the D-pad moves, A presses, B goes back, and
 //! Start opens the menu. On Windows and macOS Bevy reads gamepads itself. Its way to do so on Linux wants the headers of libudev,
-//! and the game is to build without any: there [`evdev`](self) reads `/dev/input`, and tells Bevy what it read.
+//! and the game is to build without any: there the crate `evdev` reads `/dev/input`, and tells Bevy what it read.
 
 #[cfg(target_os = "linux")]
 mod linux;
