@@ -120,6 +120,10 @@ impl Lobby {
     pub(super) fn party_logged_in(&mut self, now: Instant) {
         self.pending.retain(|_, pending| !is_resume(&pending.request));
         self.party.resume_at = self.party.ticket.is_some().then_some(now);
+        if let Some(info) = &mut self.party.info {
+            // A server that makes the party anew counts from the beginning.
+            info.revision = 0;
+        }
     }
 
     /// The player is to log out for good: its party goes on without it.
@@ -160,8 +164,7 @@ impl Lobby {
             return;
         }
         let known = self.party.info.as_ref().filter(|known| known.id == info.id);
-        // A server that makes the party anew counts from the beginning.
-        if known.is_some_and(|known| known.revision > info.revision && !self.party.is_unsettled()) {
+        if known.is_some_and(|known| known.revision > info.revision) {
             return;
         }
         let news = known != Some(&info);
