@@ -59,7 +59,8 @@ pub(super) fn split(units: &[Vec<i32>], sizes: &[u16]) -> Option<Vec<Vec<usize>>
     }
     let largest = sizes.iter().copied().max().map_or(0, usize::from);
     // What stays together: indices of players, and their numbers.
-    let (mut blocks, mut next): (Vec<(Vec<usize>, Vec<i32>)>, usize) = (Vec::new(), 0);
+    let mut blocks: Vec<(Vec<usize>, Vec<i32>)> = Vec::new();
+    let mut next = 0;
     for unit in units {
         let indices: Vec<usize> = (next..next + unit.len()).collect();
         next += unit.len();

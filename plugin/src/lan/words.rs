@@ -248,7 +248,13 @@ mod tests {
         assert_eq!(shown(&|room| room.code = "K7/..#".into()), None);
         assert_eq!(shown(&|room| room.port = 0), None);
         assert_eq!(shown(&|room| room.name = "\u{200b}".into()), None);
-        assert_eq!(shown(&|room| room.capacity = 1), None);
+        assert_eq!(
+            shown(&|room| room.capacity = 1).unwrap().capacity,
+            1,
+            "a host without a seat, and one player"
+        );
+        assert_eq!(shown(&|room| room.capacity = 0), None);
+        assert_eq!(shown(&|room| room.capacity = 65), None);
         assert_eq!(room.room("224.0.0.1".parse().unwrap()), None);
     }
 }

@@ -25,11 +25,11 @@ impl Nodes {
 
     /// The party as this player was told last.
     fn party(&self, player: Player) -> PartyInfo {
-        let states = self.party_news(player).into_iter().filter_map(|news| match news {
+        let mut states = self.party_news(player).into_iter().filter_map(|news| match news {
             PartyNews::State(info) => Some(info),
             _ => None,
         });
-        states.last().expect("a party")
+        states.next_back().expect("a party")
     }
 
     fn party_ticket(&self, player: Player) -> PartyTicket {
