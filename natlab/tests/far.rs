@@ -272,15 +272,16 @@ fn kind_of(name: &str) -> NatKind {
 fn login_classification_and_each_method_come_about_over_1200_ms_with_jitter_and_15_percent_loss() {
     let mut missed = Vec::new();
     for (method, left, right, least) in [
-        (Method::Cone, "portrestricted", "portrestricted", 11),
-        (Method::Bubble, "as", "portrestricted", 11),
-        (Method::MultiBubble, "as", "portrestricted", 10),
-        (Method::Prediction, "ps", "ps", 8),
+        // Of 120 seeds: 120, 118, 115, 114, 57 and 118.
+        (Method::Cone, "portrestricted", "portrestricted", 46),
+        (Method::Bubble, "as", "portrestricted", 44),
+        (Method::MultiBubble, "as", "portrestricted", 42),
+        (Method::Prediction, "ps", "ps", 41),
         // A round takes seven seconds here, so there is time for one, whose few packets to the right port may be lost.
-        (Method::GiantStep, "ps", "ps", 4),
-        (Method::Birthday, "psrandom", "portrestricted", 8),
+        (Method::GiantStep, "ps", "ps", 16),
+        (Method::Birthday, "psrandom", "portrestricted", 43),
     ] {
-        let (mut direct, mut known, runs) = (0, 0, 12);
+        let (mut direct, mut known, runs) = (0, 0, 48);
         for seed in 0..runs {
             let mut settings = shaky(seed, (left, right));
             (settings.config.method, settings.config.relay) = (Some(method), RelayPolicy::Never);
@@ -302,7 +303,7 @@ fn login_classification_and_each_method_come_about_over_1200_ms_with_jitter_and_
             direct += u64::from(report.direct);
         }
         let told = format!("{method:?}: {direct} of {runs} direct, {known} of {} NATs known", 2 * runs);
-        if direct < least || known + 2 < 2 * runs {
+        if direct < least || known + 4 < 2 * runs {
             missed.push(told);
         }
     }
