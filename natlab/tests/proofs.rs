@@ -33,8 +33,11 @@ fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
 fn has_test(text: &str, name: &str) -> bool {
     // A property test has arguments.
     let Some(place) = text.find(&format!("fn {name}(")) else { return false };
-    let before = text[..place].trim_end();
-    before.ends_with("#[test]") && !before.ends_with("#[ignore]")
+    let mut attributes = text[..place].lines().rev().skip_while(|line| line.trim().is_empty());
+    let attributes: Vec<&str> =
+        attributes.by_ref().take_while(|line| line.trim().starts_with("#[")).collect();
+    attributes.iter().any(|line| line.contains("#[test]"))
+        && !attributes.iter().any(|line| line.contains("#[ignore"))
 }
 
 /// This name stands in this text as a word of its own.

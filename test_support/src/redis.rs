@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::programs::Lobby;
+use crate::scratch;
+
 /// A busy machine starts it within this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -126,4 +129,17 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Starts two lobby servers, at 127.0.0.1 and 127.0.0.2, that share a registry and a key. None: there is no Redis here.
+pub fn two_nodes() -> Option<([Lobby; 2], Redis)> {
+    let redis = Redis::start(&[])?;
+    let keys = [scratch("node"), scratch("node")].map(|folder| folder.join("key"));
+    let one = Lobby::start_node("127.0.0.1:0", keys[0].clone(), &redis.url());
+    std::fs::create_dir_all(keys[1].parent().unwrap()).unwrap();
+    std::fs::copy(&keys[0], &keys[1]).unwrap();
+    let two = Lobby::start_node("127.0.0.2:0", keys[1].clone(), &redis.url());
+    assert_eq!(one.key, two.key);
+    redis.has_run_for_long(2);
+    Some(([one, two], redis))
 }

@@ -113,7 +113,7 @@ pub enum Goal {
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
-        /// Only watch.
+        /// The player only watches the match.
         watch: bool,
     },
     /// Enter the room that this invite leads to.
@@ -139,7 +139,7 @@ pub enum Ask {
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
-        /// Only watch.
+        /// The player only watches the match.
         watch: bool,
     },
     /// Enter the room that this invite leads to.

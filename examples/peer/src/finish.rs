@@ -14,6 +14,33 @@ use crate::session::{Goal, Session};
 /// The last reliable messages are waited for so long, with `--complete`.
 const COMPLETE: Duration = Duration::from_secs(10);
 
+/// Ends the program if there is an outcome: the one that is given, or what the times say. `done`: all has come about, and the
+/// program ends well then; else it ends badly at `until`, and says that it is `late`. A signal ends it well.
+pub(crate) fn end(
+    outcome: Option<Result<(), String>>,
+    (done, until): (Option<Instant>, Instant),
+    (stopped, late): (bool, &str),
+    output: &Output,
+    exit: &mut MessageWriter<AppExit>,
+) {
+    let now = Instant::now();
+    let over = done.is_some_and(|at| at <= now) || stopped;
+    let in_time = || match (over, done) {
+        (true, _) => Some(Ok(())),
+        (false, None) if until <= now => Some(Err(late.into())),
+        (false, _) => None,
+    };
+    match outcome.or_else(in_time) {
+        None => {}
+        Some(Ok(())) => _ = exit.write(AppExit::Success),
+        Some(Err(text)) => {
+            output.event("failed", json!({"text": text}));
+            eprintln!("peer: {text}");
+            exit.write(AppExit::error());
+        }
+    }
+}
+
 /// Ends the program when its time is over, on a signal, and when there is nothing left to wait for.
 pub(crate) fn finish(
     mut session: ResMut<Session>,

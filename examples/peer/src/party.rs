@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::FRAME;
 use crate::args::Common;
+use crate::finish::end;
 use crate::quick::{Answer, RulesArgs};
 
 /// The leader asks for a match again after so long, where some were not there.
@@ -346,24 +347,8 @@ fn rooms(
 }
 
 fn finish(mut task: ResMut<Task>, output: Res<Output>, mut exit: MessageWriter<AppExit>) {
-    let now = Instant::now();
-    if task.outcome.is_none() {
-        task.outcome = if task.done_at.is_some_and(|at| at <= now) || task.stop.load(Ordering::Relaxed) {
-            Some(Ok(()))
-        } else if task.done_at.is_none() && task.until <= now {
-            let text = if task.own.is_some() { "nothing came of it in time" } else { "no login in time" };
-            Some(Err(text.into()))
-        } else {
-            None
-        };
-    }
-    match task.outcome.take() {
-        None => {}
-        Some(Ok(())) => _ = exit.write(AppExit::Success),
-        Some(Err(text)) => {
-            output.event("failed", json!({"text": text}));
-            eprintln!("peer: {text}");
-            exit.write(AppExit::error());
-        }
-    }
+    let late = if task.own.is_some() { "nothing came of it in time" } else { "no login in time" };
+    let times = (task.done_at, task.until);
+    let stopped = task.stop.load(Ordering::Relaxed);
+    end(task.outcome.take(), times, (stopped, late), &output, &mut exit);
 }

@@ -5,9 +5,9 @@
 
 use std::process::Command;
 
+use test_support::program;
 use test_support::programs::{Lobby, Program, assert_played};
-use test_support::redis::Redis;
-use test_support::{program, scratch};
+use test_support::redis::{Redis, two_nodes};
 
 const CLOSED: [&str; 4] = ["--password", "sesame", "--refuse", "only by invite"];
 
@@ -20,14 +20,8 @@ struct Nodes {
 
 impl Nodes {
     fn start() -> Option<Self> {
-        let redis = Redis::start(&[])?;
-        let keys = [scratch("node"), scratch("node")].map(|folder| folder.join("key"));
-        let one = Lobby::start_node("127.0.0.1:0", keys[0].clone(), &redis.url());
-        std::fs::create_dir_all(keys[1].parent().unwrap()).unwrap();
-        std::fs::copy(&keys[0], &keys[1]).unwrap();
-        let two = Lobby::start_node("127.0.0.2:0", keys[1].clone(), &redis.url());
-        redis.has_run_for_long(2);
-        Some(Self { one, two, _redis: redis })
+        let ([one, two], _redis) = two_nodes()?;
+        Some(Self { one, two, _redis })
     }
 
     /// Starts a host at the first node, whose room lets in nobody without an invite of this kind. Returns it with the invite's

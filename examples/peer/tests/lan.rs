@@ -230,18 +230,23 @@ fn rooms_of_the_lobby_and_of_the_local_network_are_in_one_list() {
     far.success(30.0);
 }
 
-/// A host behind a router that forwards its port, and a guest on the internet.
-fn forwarded(tag: &str) -> Option<Net> {
+/// A host at home, behind a router with these rules, and a guest in the network that its public address is in.
+fn home(tag: &str, public: &str, rules: &str) -> Option<Net> {
     let net = network(tag, &["switch", "left", "guest"])?;
     join(&net, &["left"]);
     net.sysctl("switch", "net.ipv4.ip_forward=1").unwrap();
     net.ip("switch", "addr add 192.168.77.1/24 dev lan").unwrap();
     net.ip("left", "route add default via 192.168.77.1").unwrap();
     net.cable("switch", "to-guest", "guest", "eth0").unwrap();
-    net.ip("switch", "addr add 198.18.2.1/24 dev to-guest").unwrap();
-    net.ip("guest", "addr add 198.18.2.2/24 dev eth0").unwrap();
-    net.nft("switch", FORWARDED).unwrap();
+    net.ip("switch", &format!("addr add {public}.1/24 dev to-guest")).unwrap();
+    net.ip("guest", &format!("addr add {public}.2/24 dev eth0")).unwrap();
+    net.nft("switch", rules).unwrap();
     Some(net)
+}
+
+/// A host behind a router that forwards its port, and a guest on the internet.
+fn forwarded(tag: &str) -> Option<Net> {
+    home(tag, "198.18.2", FORWARDED)
 }
 
 #[test]
@@ -315,15 +320,7 @@ fn asked(tag: &str, public: &str) -> Option<(Net, Program)> {
         test_support::skipped("miniupnpd is not installed");
         return None;
     }
-    let net = network(tag, &["switch", "left", "guest"])?;
-    join(&net, &["left"]);
-    net.sysctl("switch", "net.ipv4.ip_forward=1").unwrap();
-    net.ip("switch", "addr add 192.168.77.1/24 dev lan").unwrap();
-    net.ip("left", "route add default via 192.168.77.1").unwrap();
-    net.cable("switch", "to-guest", "guest", "eth0").unwrap();
-    net.ip("switch", "addr add 45.90.2.1/24 dev to-guest").unwrap();
-    net.ip("guest", "addr add 45.90.2.2/24 dev eth0").unwrap();
-    net.nft("switch", CHAINS).unwrap();
+    let net = home(tag, "45.90.2", CHAINS)?;
     let folder = scratch(tag);
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("miniupnpd.conf");

@@ -4,20 +4,7 @@
 
 use serde_json::Value;
 use test_support::programs::{Lobby, Program};
-use test_support::redis::Redis;
-use test_support::scratch;
-
-/// Starts two nodes that share a registry and a key.
-fn nodes() -> Option<([Lobby; 2], Redis)> {
-    let redis = Redis::start(&[])?;
-    let keys = [scratch("node"), scratch("node")].map(|folder| folder.join("key"));
-    let one = Lobby::start_node("127.0.0.1:0", keys[0].clone(), &redis.url());
-    std::fs::create_dir_all(keys[1].parent().unwrap()).unwrap();
-    std::fs::copy(&keys[0], &keys[1]).unwrap();
-    let two = Lobby::start_node("127.0.0.2:0", keys[1].clone(), &redis.url());
-    redis.has_run_for_long(2);
-    Some(([one, two], redis))
-}
+use test_support::redis::two_nodes;
 
 /// Waits until the party has so many members who are there.
 fn wait_for_members(program: &mut Program, count: usize) {
@@ -38,7 +25,7 @@ fn party([one, two]: &[Lobby; 2], args: &[&str]) -> [Program; 2] {
 
 #[test]
 fn a_member_at_another_node_comes_to_the_party_and_all_go_where_the_others_wait() {
-    let Some((nodes, _redis)) = nodes() else { return };
+    let Some((nodes, _redis)) = two_nodes() else { return };
     // For some of these modes the line is at the party's node, for others at the other one.
     for mode in ["m1", "m2", "m3", "m4"] {
         let quick = ["--members", "2", "--mode", mode, "--players", "3"];
@@ -57,7 +44,7 @@ fn a_member_at_another_node_comes_to_the_party_and_all_go_where_the_others_wait(
 
 #[test]
 fn a_party_outlives_the_end_of_its_node() {
-    let Some((mut nodes, _redis)) = nodes() else { return };
+    let Some((mut nodes, _redis)) = two_nodes() else { return };
     let [mut first, mut second] = party(&nodes, &["--members", "3", "--mode", "duel", "--players", "3"]);
     second.event("party", 30.0);
     wait_for_members(&mut first, 2);

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use test_support::programs::{Lobby, Program, assert_played};
-use test_support::redis::Redis;
+use test_support::redis::{Redis, two_nodes};
 use test_support::scratch;
 
 /// These share a registry and a key.
@@ -17,15 +17,8 @@ struct Nodes {
 
 impl Nodes {
     fn start() -> Option<Self> {
-        let redis = Redis::start(&[])?;
-        let keys = [scratch("node"), scratch("node")].map(|folder| folder.join("key"));
-        let one = Lobby::start_node("127.0.0.1:0", keys[0].clone(), &redis.url());
-        std::fs::create_dir_all(keys[1].parent().unwrap()).unwrap();
-        std::fs::copy(&keys[0], &keys[1]).unwrap();
-        let two = Lobby::start_node("127.0.0.2:0", keys[1].clone(), &redis.url());
-        assert_eq!(one.key, two.key);
-        redis.has_run_for_long(2);
-        Some(Self { one, two, _redis: redis })
+        let ([one, two], _redis) = two_nodes()?;
+        Some(Self { one, two, _redis })
     }
 
     /// Starts two players who play: one hosts at the first node, and the other one comes to the second with the room's code.

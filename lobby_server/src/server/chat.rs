@@ -70,17 +70,11 @@ pub(super) fn too_fast(wait: Duration) -> ChatFault {
 impl Server {
     /// Answers a request about chat. None: the answer follows later.
     pub(super) fn handle_chat_request(&mut self, id: SessionId, request: RequestId, body: ChatRequest) {
-        self.cx.counters.requests += 1;
-        let Some(player) = self.roster.player_of(id) else { return };
-        let asker = Asker { session: id, player, request };
-        let result = if !self.roster.take_request(&mut self.cx, id) {
-            Err(RequestError::Limited { retry_after_s: 1 })
-        } else if self.cx.stopping {
-            Err(RequestError::Stopping)
-        } else if self.roster.session_of(player) != Some(id) {
-            Err(RequestError::NoSuchPlayer)
-        } else {
-            match body {
+        let Some((asker, admitted)) = self.admit(id, request) else { return };
+        let player = asker.player;
+        let result = match admitted {
+            Err(error) => Err(error),
+            Ok(()) => match body {
                 ChatRequest::Say { number, to, text } => {
                     self.say(asker, number, to, &text).map_err(RequestError::from)
                 }
@@ -88,7 +82,7 @@ impl Server {
                     self.report(player, reported, text).map(|()| Some(Response::Done))
                 }
                 _ => Err(RequestError::Malformed { what: "request".into() }),
-            }
+            },
         };
         if let Some(result) = result.transpose() {
             self.roster.respond(&mut self.cx, asker, result);

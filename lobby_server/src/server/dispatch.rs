@@ -1,17 +1,40 @@
 //! What comes over sessions goes to the owners: of sessions (`roster`), of matches and of rooms.
 
-use traversal_core::id::{PlayerId, RoomEpoch};
+use traversal_core::id::{PlayerId, RequestId, RoomEpoch};
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Frame, MAX_SEAT_NOTES, MatchEnd, PartyRequest, Request, ToServer};
+use traversal_core::wire::message::{
+    Frame, MAX_SEAT_NOTES, MatchEnd, PartyRequest, Request, RequestError, ToServer,
+};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::people::PeopleRequest;
 use super::{Route, Server};
 use crate::claims::RangeClaim;
-use crate::ids::{PlanId, SessionId};
+use crate::ids::{Asker, PlanId, SessionId};
 use traversal_core::wire::secret::CODE;
 
 impl Server {
+    /// Counts a request, and returns whose it is and whether it is looked at: not over the rate, nor by a server that is about
+    /// to end, nor of a player who has logged in elsewhere since. None: that session is gone.
+    pub(super) fn admit(
+        &mut self,
+        id: SessionId,
+        request: RequestId,
+    ) -> Option<(Asker, Result<(), RequestError>)> {
+        self.cx.counters.requests += 1;
+        let player = self.roster.player_of(id)?;
+        let admitted = if !self.roster.take_request(&mut self.cx, id) {
+            Err(RequestError::Limited { retry_after_s: 1 })
+        } else if self.cx.stopping {
+            Err(RequestError::Stopping)
+        } else if self.roster.session_of(player) != Some(id) {
+            Err(RequestError::NoSuchPlayer)
+        } else {
+            Ok(())
+        };
+        Some((Asker { session: id, player, request }, admitted))
+    }
+
     /// Returns what a sealed datagram of a player's says, without taking it; none where it is not of a session. It
     /// changes nothing, and is for tools that tell people what happens.
     pub fn read(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {

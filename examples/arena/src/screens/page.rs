@@ -29,7 +29,7 @@ pub enum Action {
         code: String,
         /// It asks for a password.
         locked: bool,
-        /// Only watch.
+        /// The player only watches the match.
         watch: bool,
     },
     /// Enter by the code in the form.

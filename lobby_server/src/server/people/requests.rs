@@ -26,17 +26,11 @@ impl Server {
         request: RequestId,
         body: PeopleRequest,
     ) {
-        self.cx.counters.requests += 1;
-        let Some(player) = self.roster.player_of(id) else { return };
-        let asker = Asker { session: id, player, request };
-        let result = if !self.roster.take_request(&mut self.cx, id) {
-            Err(RequestError::Limited { retry_after_s: 1 })
-        } else if self.cx.stopping {
-            Err(RequestError::Stopping)
-        } else if self.roster.session_of(player) != Some(id) {
-            Err(RequestError::NoSuchPlayer)
-        } else {
-            match body {
+        let Some((asker, admitted)) = self.admit(id, request) else { return };
+        let player = asker.player;
+        let result = match admitted {
+            Err(error) => Err(error),
+            Ok(()) => match body {
                 PeopleRequest::Contacts(request) => self.contacts_request(asker, request),
                 PeopleRequest::Call(CallRequest::Ring { call, player: callee }) => {
                     self.ring(asker, call, callee)
@@ -53,7 +47,7 @@ impl Server {
                 PeopleRequest::Call(CallRequest::HangUp { call }) => self.hang_up(player, call),
                 PeopleRequest::PartyInvite(other) => self.invite_to_party(player, other),
                 PeopleRequest::Call(_) => Err(RequestError::Malformed { what: "request".into() }),
-            }
+            },
         };
         self.roster.respond(&mut self.cx, asker, result.map(|()| Response::Done));
         self.hand_out_words();
