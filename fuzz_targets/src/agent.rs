@@ -7,7 +7,7 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::Method;
-use traversal_core::wire::pair::PairMessage;
+use traversal_core::wire::pair::{Audience, PairMessage};
 use traversal_core::{Command, NoPortMapping, PortMapping, SocketId, StreamState};
 
 use crate::messages::{address, command_options, server_frame, text, to_player};
@@ -106,7 +106,10 @@ fn pair_message(u: &mut Unstructured<'_>, stage: &Stage) -> Result<PairMessage> 
     let from = stage.known.players[u.choose_index(stage.known.players.len())?].id;
     let number = u8::arbitrary(u)?.into();
     Ok(match u.int_in_range(0..=7)? {
-        6 => PairMessage::Chat { from, number, alone: bool::arbitrary(u)?, text: text(u)? },
+        6 => {
+            let audience = *u.choose(&[Audience::Room, Audience::Contact, Audience::Party])?;
+            PairMessage::Chat { from, number, audience, text: text(u)? }
+        }
         7 => PairMessage::ChatTaken { from, number, all: bool::arbitrary(u)? },
         0..=2 => PairMessage::Test { tag, method: *u.choose(&Method::ALL)? },
         3 => PairMessage::Confirm { tag, observed: address(u, &stage.known)?, test: Option::arbitrary(u)? },

@@ -9,7 +9,7 @@ use natlab::link::{Link, Way};
 use natlab::lobby::SimulatedProgram;
 use natlab::nat::NatSpec;
 use natlab::scenario::PartyWorld;
-use traversal_core::wire::message::{ChatFault, ChatTo, RequestError, RoomTarget, Topology};
+use traversal_core::wire::message::{ChatFault, ChatTo, PartyRequest, RequestError, RoomTarget, Topology};
 use traversal_core::{AgentConfig, ChatWay, Command, Event, RelayPolicy, RequestFailure};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -127,6 +127,65 @@ fn texts_go_over_the_connections_directly_and_relayed_with_the_server_and_withou
             assert_eq!(ways, [ChatWay::Connection; 3]);
         }
     }
+}
+
+/// Returns whether a player is in a party of this many.
+fn in_party_of(party: &PartyWorld, index: usize, count: usize) -> bool {
+    party.player(index).events.iter().rev().any(|(_, event)| match event {
+        Event::Party(info) => info.members.len() == count,
+        _ => false,
+    })
+}
+
+#[test]
+fn a_party_writes_over_its_connections_and_through_the_server_where_a_member_is_elsewhere() {
+    let mut party =
+        world(5, &["fullcone", "portrestricted", "psrandom", "restricted"], &AgentConfig::default());
+    together(&mut party, Topology::Star);
+    party.command(0, Command::Party(PartyRequest::Create { most: 3 }));
+    assert!(party.wait(5 * SECOND, |party| in_party_of(party, 0, 1)));
+    let code = party.player(0).events.iter().find_map(|(_, event)| match event {
+        Event::Party(info) => Some(info.code.clone()),
+        _ => None,
+    });
+    let join = Command::Party(PartyRequest::Join { code: code.unwrap() });
+    party.command(1, join.clone());
+    assert!(party.wait(5 * SECOND, |party| (0..2).all(|index| in_party_of(party, index, 2))));
+    let write = |text: &str| Command::Say { to: ChatTo::Party, text: text.into() };
+    party.command(1, write("both are in the match"));
+    party.command(2, write("I am in no party"));
+    assert!(party.wait(3 * SECOND, |party| sent(party, 1, "both are in the match").is_some()));
+    assert_eq!(sent(&party, 1, "both are in the match"), Some((ChatWay::Connection, true)));
+    let no_party = RequestFailure::Server(RequestError::Chat(ChatFault::NotInParty));
+    assert_eq!(refused(&party, 2), [no_party]);
+
+    // The host is connected with each, these two are not connected with each other.
+    party.command(2, join);
+    assert!(party.wait(5 * SECOND, |party| (0..3).all(|index| in_party_of(party, index, 3))));
+    party.command(0, write("from the host"));
+    party.command(1, write("from a guest"));
+    assert!(party.wait(3 * SECOND, |party| {
+        sent(party, 0, "from the host").is_some() && sent(party, 1, "from a guest").is_some()
+    }));
+    assert_eq!(sent(&party, 0, "from the host"), Some((ChatWay::Connection, true)));
+    assert_eq!(sent(&party, 1, "from a guest"), Some((ChatWay::Server, true)));
+    run(&mut party, 3 * SECOND);
+    let texts = |index: usize| {
+        read(&party, index).into_iter().map(|(text, (times, by))| (text, times, by)).collect::<Vec<_>>()
+    };
+    let (by, at) = (ChatWay::Connection, ChatWay::Server);
+    assert_eq!(texts(0), [("both are in the match".into(), 1, by), ("from a guest".into(), 1, at)]);
+    assert_eq!(texts(1), [("from the host".into(), 1, by)]);
+    assert_eq!(texts(2), [("from a guest".into(), 1, at), ("from the host".into(), 1, by)]);
+    assert_eq!(texts(3), [], "who is not in the party reads nothing");
+
+    // The server is gone: those in the party who are connected still read.
+    party.world.replace_node(party.server, SimulatedProgram::Idle);
+    run(&mut party, 10 * SECOND);
+    party.command(0, write("alone"));
+    assert!(party.wait(10 * SECOND, |party| sent(party, 0, "alone").is_some()));
+    assert_eq!(sent(&party, 0, "alone"), Some((ChatWay::Connection, true)));
+    assert!(party.wait(SECOND, |party| (1..3).all(|index| read(party, index).contains_key("alone"))));
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::timer::{due, earliest};
 use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
 use crate::wire::message::{PlayerInfo, PunchPlan};
-use crate::wire::pair::{Joiner, Opened, PairChannel};
+use crate::wire::pair::{Audience, Joiner, Opened, PairChannel};
 
 pub(crate) use away::Contact;
 use away::{Away, LOST};
@@ -97,7 +97,7 @@ pub(crate) enum LifeWord {
 #[derive(Clone, Debug)]
 pub(crate) enum ChatWord {
     /// This was written, see [`PairMessage::Chat`](crate::wire::pair::PairMessage::Chat).
-    Said { from: PlayerId, number: u64, alone: bool, text: String },
+    Said { from: PlayerId, number: u64, audience: Audience, text: String },
     /// It was taken, see [`PairMessage::ChatTaken`](crate::wire::pair::PairMessage::ChatTaken).
     Taken { from: PlayerId, number: u64, all: bool },
 }

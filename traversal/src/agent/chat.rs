@@ -16,7 +16,7 @@ use crate::text;
 use crate::wire::message::{
     ChatFault, ChatRequest, ChatTo, Request, RequestError, Response, Topology, checked_chat,
 };
-use crate::wire::pair::PairMessage;
+use crate::wire::pair::{Audience, PairMessage};
 
 impl Agent {
     /// The game has this player write something.
@@ -100,6 +100,13 @@ impl Agent {
         (reached, all && known)
     }
 
+    /// Returns to whom in its party this player sends a text itself, and whether all have it then.
+    fn party_readers(&self) -> (BTreeSet<PlayerId>, bool) {
+        let own = self.shared.identity.player_id();
+        let others = self.lobby.party_members().map(|member| member.info.id).filter(|member| *member != own);
+        self.reached(others)
+    }
+
     /// Carries on with the texts of this player, and with those that it passes on.
     pub(super) fn chat_timeout(&mut self, now: Instant) {
         // Each round ends a text or waits for something.
@@ -118,6 +125,10 @@ impl Agent {
         let (to, room) = (first.to, first.room);
         if !self.chat.on {
             self.chat.refuse(&mut self.shared.cx(now), ChatFault::Off);
+            return true;
+        }
+        if to == ChatTo::Party && self.lobby.party().is_none() {
+            self.chat.refuse(&mut self.shared.cx(now), ChatFault::NotInParty);
             return true;
         }
         if to == ChatTo::Room && self.lobby.room().map(|room| room.info.id) != room {
@@ -161,7 +172,8 @@ impl Agent {
         let (missing, all) = match to {
             ChatTo::Room => self.readers(),
             ChatTo::Player(player) if self.people.allows(player) => self.reached(std::iter::once(player)),
-            _ => (BTreeSet::new(), false),
+            ChatTo::Party => self.party_readers(),
+            ChatTo::Player(_) => (BTreeSet::new(), false),
         };
         let answer = self.slowest(&missing);
         let Some(first) = self.chat.texts.front_mut() else { return false };
@@ -183,8 +195,12 @@ impl Agent {
     fn send_between(&mut self, now: Instant) {
         let from = self.shared.identity.player_id();
         let Some(first) = self.chat.texts.front_mut() else { return };
-        let alone = first.to != ChatTo::Room;
-        let message = PairMessage::Chat { from, number: first.number, alone, text: first.text.clone() };
+        let audience = match first.to {
+            ChatTo::Room => Audience::Room,
+            ChatTo::Player(_) => Audience::Contact,
+            ChatTo::Party => Audience::Party,
+        };
+        let message = PairMessage::Chat { from, number: first.number, audience, text: first.text.clone() };
         let Stage::Between { missing, next, .. } = &mut first.stage else { return };
         let mut again = AGAIN;
         for player in &*missing {

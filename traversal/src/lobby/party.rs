@@ -11,7 +11,8 @@ use crate::id::PartyId;
 use crate::text;
 use crate::timer::due;
 use crate::wire::message::{
-    PartyEnd, PartyInfo, PartyNews, PartyRequest, PartyTicket, QueueStatus, Request, RequestError,
+    PartyEnd, PartyInfo, PartyMember, PartyNews, PartyRequest, PartyTicket, QueueStatus, Request,
+    RequestError,
 };
 
 /// A party that is at another node, or cannot be had back yet, is asked for again so often.
@@ -55,6 +56,11 @@ impl Lobby {
     /// Returns the party that this player is in.
     pub(crate) fn party(&self) -> Option<PartyId> {
         self.party.info.as_ref().map(|party| party.id)
+    }
+
+    /// Returns the members of this player's party as the server last told them, this player among them; none: it is in no party.
+    pub(crate) fn party_members(&self) -> impl Iterator<Item = &PartyMember> {
+        self.party.info.iter().flat_map(|party| &party.members)
     }
 
     /// The game wants something of the party.

@@ -117,8 +117,8 @@ impl Peer {
             PairMessage::ProofOfLife { challenge, proof } => {
                 self.life_word = Some(LifeWord::Proof { challenge, proof });
             }
-            PairMessage::Chat { from, number, alone, text } => {
-                self.chat_word = Some(ChatWord::Said { from, number, alone, text });
+            PairMessage::Chat { from, number, audience, text } => {
+                self.chat_word = Some(ChatWord::Said { from, number, audience, text });
             }
             PairMessage::ChatTaken { from, number, all } => {
                 self.chat_word = Some(ChatWord::Taken { from, number, all });

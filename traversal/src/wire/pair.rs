@@ -108,8 +108,8 @@ pub enum PairMessage {
         from: PlayerId,
         /// The writer's number of the text.
         number: u64,
-        /// It is for the other side alone; else for all in the room.
-        alone: bool,
+        /// This says whom it is for.
+        audience: Audience,
         /// This is the text.
         #[serde(deserialize_with = "text::read_chat")]
         text: String,
@@ -123,6 +123,18 @@ pub enum PairMessage {
         /// All have it to whom the answering side passes it on; there may be none.
         all: bool,
     },
+}
+
+/// This says whom a text is for that goes over the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Audience {
+    /// It is for all in the room.
+    Room,
+    /// It is for the other side alone.
+    Contact,
+    /// It is for all in the party of both sides.
+    Party,
 }
 
 /// This is what a datagram holds, once it is opened.

@@ -10,7 +10,7 @@ use crate::peer::ChatWord;
 use crate::seat::Seat;
 use crate::timer::due;
 use crate::wire::message::{ChatNews, ChatPlace, ChatTo, PlayerInfo, Topology};
-use crate::wire::pair::PairMessage;
+use crate::wire::pair::{Audience, PairMessage};
 
 impl Agent {
     /// The server says something of chat.
@@ -57,13 +57,19 @@ impl Agent {
         match word {
             ChatWord::Taken { from, number, all } => self.taken(now, sender.id, (from, number), all),
             _ if !self.chat.on => {}
-            ChatWord::Said { from, number, alone: true, text } => {
+            ChatWord::Said { from, number, audience: Audience::Contact, text } => {
                 if from == sender.id && self.people.allows(from) {
                     let own = self.shared.identity.player_id();
                     self.take_text(now, (sender.id, sender), (number, ChatTo::Player(own), text));
                 }
             }
-            ChatWord::Said { from, number, alone: false, text } => {
+            ChatWord::Said { from, number, audience: Audience::Party, text } => {
+                let inside = self.lobby.party_members().any(|member| member.info.id == from);
+                if from == sender.id && inside {
+                    self.take_text(now, (sender.id, sender), (number, ChatTo::Party, text));
+                }
+            }
+            ChatWord::Said { from, number, audience: Audience::Room, text } => {
                 let Some(room) = self.lobby.room() else { return };
                 let named = || room.members.iter().find(|member| member.id == from).cloned();
                 let writer = match from == sender.id {
@@ -140,7 +146,7 @@ impl Agent {
                 continue;
             }
             let (from, number, text) = (passing.from, passing.number, passing.text.clone());
-            let message = PairMessage::Chat { from, number, alone: false, text };
+            let message = PairMessage::Chat { from, number, audience: Audience::Room, text };
             let mut again = AGAIN;
             for player in &passing.missing {
                 let peer = self.by_player.get(player).and_then(|id| self.peers.get_mut(id));

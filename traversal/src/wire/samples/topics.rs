@@ -14,7 +14,7 @@ use crate::wire::message::{
     Rejoin, Request, Role, RoomEnd, RoomNews, RoomTarget, RoundTrip, SearchPermit, ServerCountdown, Status,
     TeamWish, ToPlayer, ToServer, Topology,
 };
-use crate::wire::pair::PairMessage;
+use crate::wire::pair::{Audience, PairMessage};
 use crate::wire::session::MAX_FRAME;
 
 use super::parts::*;
@@ -307,6 +307,8 @@ pub(super) fn between_players(all: &mut Samples) {
     put(PairMessage::CloseAck);
     put(PairMessage::ProveLife { challenge: CODE });
     put(PairMessage::ProofOfLife { challenge: CODE, proof: CODE });
-    put(PairMessage::Chat { from: id(8), number: 300, alone: true, text: "hi".into() });
+    for audience in [Audience::Room, Audience::Contact, Audience::Party] {
+        put(PairMessage::Chat { from: id(8), number: 300, audience, text: "hi".into() });
+    }
     put(PairMessage::ChatTaken { from: id(8), number: 300, all: true });
 }
