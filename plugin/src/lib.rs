@@ -191,7 +191,7 @@ pub use players::{
     RemotePlayer, Room, RoomMembers, Spectator,
 };
 pub use progress::{Progress, ProgressState, Step, StepKind};
-pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
+pub use resolve::{Resolve, SystemResolver};
 pub use room_list::RoomList;
 #[cfg(feature = "states")]
 pub use room_state::RoomState;
@@ -223,8 +223,8 @@ pub use traversal_core::wire::message::{
 };
 pub use traversal_core::wire::message::{MAX_PARTY, PartyEnd, PartyInfo, PartyMember};
 pub use traversal_core::{
-    AgentConfig, BubbleTargets, Caps, ChatWay, Countdown, Detect, DisconnectReason, FactError,
-    IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts,
+    AgentConfig, BubbleTargets, Caps, ChatWay, Countdown, DEFAULT_PORT, Detect, DisconnectReason, FactError,
+    HostPort, HostPortError, IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts,
     NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
     RequestKind, Secret,
 };

@@ -6,7 +6,6 @@
 mod contact;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use base64::Engine;
@@ -14,14 +13,11 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 
-use crate::address::{canonical, is_sendable};
+use crate::host_port::{HostPort, HostPortError};
 use crate::text;
 use crate::wire::message::InviteToken;
 pub use contact::{ContactText, ContactTextError};
 
-/// A lobby server whose address names no port has this UDP port: STUN's (RFC 8489 section 18.6), since the server
-/// answers STUN on it too.
-pub const DEFAULT_PORT: u16 = 3478;
 /// An invite is read from a text of so many bytes at the most. The longest one that can be made has 360, and each of them
 /// may come as three where a program has put percent signs.
 pub const MAX_INVITE: usize = 1100;
@@ -31,9 +27,6 @@ pub const DISCORD_SECRET: usize = 128;
 pub const STEAM_CONNECT: usize = 256;
 
 const SCHEME: &str = "bevy-traversal:";
-/// A name in DNS has so many characters at the most, and each label so many (RFC 1035 section 2.3.4).
-const MAX_HOST: usize = 253;
-const MAX_LABEL: usize = 63;
 
 /// This says why a text is no invite, or an invite cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +46,9 @@ pub enum InviteError {
     /// What stands behind the `#` is no key.
     #[error("its key is not 32 bytes in base64; copy all of the invite")]
     BadKey,
-    /// What names the server is neither a name nor an address.
-    #[error("its server is not host, host:port or [IPv6]:port, with a port from 1 to 65535")]
-    BadServer,
+    /// What names the server is no host and port.
+    #[error("its server cannot be read: {0}")]
+    BadServer(HostPortError),
     /// The code or the allowance behind it is damaged.
     #[error("its room is not valid; copy all of the invite")]
     BadRoom,
@@ -92,18 +85,10 @@ pub enum InviteError {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Invite {
-    host: Host,
-    port: u16,
+    server: HostPort,
     code: Option<String>,
     token: Option<[u8; InviteToken::LENGTH]>,
     key: [u8; 32],
-}
-
-/// This is where a server is, in a form that is compared.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Host {
-    Ip(IpAddr),
-    Name(String),
 }
 
 impl Invite {
@@ -113,8 +98,8 @@ impl Invite {
     /// # Errors
     /// [`InviteError::BadServer`].
     pub fn new(server: &str, key: [u8; 32]) -> Result<Self, InviteError> {
-        let (host, port) = read_server(server.trim())?;
-        Ok(Self { host, port, code: None, token: None, key })
+        let server = server.parse().map_err(InviteError::BadServer)?;
+        Ok(Self { server, code: None, token: None, key })
     }
 
     /// Returns the invite with a room's short code.
@@ -133,15 +118,12 @@ impl Invite {
 
     /// Returns the server as lobby servers are named: `host:port` or `[IPv6]:port`, in lower case.
     pub fn server(&self) -> String {
-        match &self.host {
-            Host::Ip(ip) => SocketAddr::new(*ip, self.port).to_string(),
-            Host::Name(name) => format!("{name}:{}", self.port),
-        }
+        self.server.to_string()
     }
 
     /// Returns whether a server that is named so is this one.
     pub fn is_of(&self, server: &str) -> bool {
-        read_server(server.trim()).is_ok_and(|(host, port)| host == self.host && port == self.port)
+        server.parse().is_ok_and(|server: HostPort| server == self.server)
     }
 
     /// Returns the room's short code; none: the only public room at the server.
@@ -161,12 +143,7 @@ impl Invite {
 
     /// Returns the invite without its scheme, which is shorter and is read all the same.
     pub fn short(&self) -> String {
-        let mut text = match (&self.host, self.port) {
-            (Host::Name(name), DEFAULT_PORT) => name.clone(),
-            (Host::Ip(IpAddr::V4(ip)), DEFAULT_PORT) => ip.to_string(),
-            (Host::Ip(IpAddr::V6(ip)), DEFAULT_PORT) => format!("[{ip}]"),
-            _ => self.server(),
-        };
+        let mut text = self.server.short();
         if let Some(code) = &self.code {
             text.push('/');
             text.push_str(code);
@@ -288,44 +265,6 @@ fn read_code(code: &str) -> Result<String, InviteError> {
         && code.len() <= text::CODE.bytes
         && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if fits { Ok(code.to_ascii_uppercase()) } else { Err(InviteError::BadRoom) }
-}
-
-fn read_server(server: &str) -> Result<(Host, u16), InviteError> {
-    let of_ip = |ip: IpAddr, port: u16| {
-        let address = canonical(SocketAddr::new(ip, port));
-        is_sendable(address).then(|| (Host::Ip(address.ip()), port)).ok_or(InviteError::BadServer)
-    };
-    if let Ok(address) = server.parse::<SocketAddr>() {
-        // A scope counts on one machine alone.
-        if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) {
-            return Err(InviteError::BadServer);
-        }
-        return of_ip(address.ip(), address.port());
-    }
-    let bare = server.strip_prefix('[').and_then(|server| server.strip_suffix(']')).unwrap_or(server);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return of_ip(ip, DEFAULT_PORT);
-    }
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (host, port.parse().map_err(|_| InviteError::BadServer)?)
-        }
-        Some(_) => return Err(InviteError::BadServer),
-        None => (server, DEFAULT_PORT),
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let label = |label: &str| {
-        (1..=MAX_LABEL).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    // What ends in a number is an address that is none, to resolvers too (RFC 6943 section 3.1.1).
-    let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if port == 0 || host.len() > MAX_HOST || numeric || !host.split('.').all(label) {
-        return Err(InviteError::BadServer);
-    }
-    Ok((Host::Name(host.to_ascii_lowercase()), port))
 }
 
 #[cfg(test)]

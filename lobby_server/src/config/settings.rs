@@ -10,13 +10,13 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 use traversal_core::address::canonical;
-use traversal_core::{Secret, TLS_PORT};
+use traversal_core::{DEFAULT_PORT, HostPort, Secret, TLS_PORT};
 
 use super::rules;
 use super::sources::{Environment, nearest, one_or_many, secret, secret_text};
-use super::{DEFAULT_PORT, RINGS_AT_ONCE, STRANGERS_AT_ONCE, ServerConfig, relay_rate, ring_rate};
+use super::{RINGS_AT_ONCE, STRANGERS_AT_ONCE, ServerConfig, relay_rate, ring_rate};
 use crate::budget::{RelayBudget, RelayBudgets};
-use crate::link::{Place, PlacesError, Resolver};
+use crate::link::{Resolver, link_of};
 use crate::relay::RelayMode;
 
 /// These are all settings of the program. The fields are the keys of the configuration file; in upper case behind
@@ -358,11 +358,13 @@ impl Settings {
     /// [`ConfigError::Value`]: its place cannot be read.
     pub(crate) fn resolver(&self) -> Result<Option<Resolver>, ConfigError> {
         let Some(neighbour) = &self.neighbour else { return Ok(None) };
-        let wrong = |error: PlacesError| ConfigError::Value(format!("neighbour: {error}"));
-        let neighbour = Place::read(neighbour).map_err(wrong)?;
+        let read = |setting: &str, text: &str| {
+            text.parse::<HostPort>().map_err(|why| ConfigError::Value(format!("{setting} = {text:?}: {why}")))
+        };
+        let neighbour = read("neighbour", neighbour)?;
         let link = match &self.neighbour_link {
-            Some(link) => Place::read(link).map_err(wrong)?,
-            None => neighbour.link().ok_or_else(|| {
+            Some(link) => read("neighbour_link", link)?,
+            None => link_of(&neighbour).ok_or_else(|| {
                 ConfigError::Value("neighbour: its port has no two after it; give neighbour_link too".into())
             })?,
         };
