@@ -93,6 +93,7 @@ mod ggrs;
 mod handoff;
 mod identity;
 mod interfaces;
+mod kept_file;
 mod kept_profiles;
 mod known_servers;
 #[cfg(feature = "lan")]
@@ -142,8 +143,8 @@ pub use conditions::{
     client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready, spectating,
 };
 pub use config::{
-    IdentitySource, KeptProfiles, KnownServers, LONGEST_LIFETIME_SEARCH, RenetConfig, ServerKey,
-    ServerKeyError, Transport, TraversalConfig,
+    IdentitySource, LONGEST_LIFETIME_SEARCH, RenetConfig, ServerKey, ServerKeyError, Transport,
+    TraversalConfig,
 };
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use diagnostics::{Jitter, Loss, Rtt, Traffic, TraversalDiagnosticsPlugin};
@@ -159,6 +160,7 @@ pub use lan::{
     Forwarded, FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served,
     ServedHere, WatchLan,
 };
+pub use kept_file::{KeptFile, KnownServers};
 pub use link::TraversalLink;
 pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, RevokeInvites};
 pub use messages::outcomes::{
@@ -183,7 +185,7 @@ pub use party::{
     PartyChanged, PartyEnded, PartyInvited, PartyMate, SetPartyNumbers,
 };
 pub use people::{
-    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, ContactsFile, HangUp,
+    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, HangUp,
     IncomingCall, PresenceChanged, SetStatus,
 };
 pub use players::{

@@ -4,8 +4,7 @@
 //! The file is a text file with one line for each contact: its id, and what the player calls it. People read and change it.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bevy_app::App;
@@ -20,37 +19,16 @@ use traversal_core::text;
 use traversal_core::wire::message::{CallAnswer, CallEnd, MAX_CONTACTS, PlayerInfo, Presence, Status};
 use traversal_core::{Command, Event, RequestFailure, RequestKind};
 
-use crate::identity::with_suffix;
+use crate::kept_file::read_text;
 use crate::kept_profiles::replace;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 
+/// The file has this ending where it lies beside the identity.
+pub(crate) const ENDING: &str = ".contacts";
 /// The file has at most this many bytes: 1,000 lines of some 100 bytes. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
 const HEAD: &str = "# Players who may know when this one is on line, and may call it: ids and names.\n";
-
-/// This is where contacts are kept from one start to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ContactsFile {
-    /// They are kept beside the file of [`IdentitySource::Platform`](crate::IdentitySource::Platform) or
-    /// [`IdentitySource::File`](crate::IdentitySource::File), with `.contacts` behind its name. With another identity they are not
-    /// kept.
-    #[default]
-    BesideIdentity,
-    /// They are kept in this file.
-    File(PathBuf),
-    /// They are not kept: the game keeps them itself.
-    Off,
-}
-
-/// Returns where contacts are kept, if they are. `beside`: the identity's file.
-pub(crate) fn path(kept: &ContactsFile, beside: Option<&Path>) -> Option<PathBuf> {
-    match kept {
-        ContactsFile::File(path) => Some(path.clone()),
-        ContactsFile::BesideIdentity => beside.map(|beside| with_suffix(beside, ".contacts")),
-        ContactsFile::Off => None,
-    }
-}
 
 /// This is what is in the file, and the way to the thread that writes it: a slow disk must not hold up a frame.
 pub(crate) struct Store {
@@ -80,15 +58,7 @@ impl Store {
 }
 
 fn read(path: &Path) -> io::Result<BTreeMap<PlayerId, String>> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let mut content = String::new();
-    if file.take(MAX_FILE + 1).read_to_string(&mut content)? as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes")));
-    }
+    let Some(content) = read_text(path, MAX_FILE)? else { return Ok(BTreeMap::new()) };
     let mut contacts = BTreeMap::new();
     for (number, line) in content.lines().enumerate() {
         let line = line.trim();
@@ -444,6 +414,8 @@ impl PeopleSide<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn id(n: u8) -> PlayerId {
@@ -469,13 +441,5 @@ mod tests {
         fs::write(&path, vec![b'#'; MAX_FILE as usize + 1]).unwrap();
         assert!(read(&path).is_err());
         fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn contacts_lie_beside_the_identity_or_where_it_is_said_or_nowhere() {
-        let identity = Some(Path::new("/home/a/player.key"));
-        let beside = ContactsFile::BesideIdentity;
-        assert_eq!(path(&beside, identity), Some("/home/a/player.key.contacts".into()));
-        assert_eq!((path(&beside, None), path(&ContactsFile::Off, identity)), (None, None));
     }
 }
