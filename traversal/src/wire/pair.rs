@@ -32,6 +32,8 @@ use zeroize::Zeroizing;
 use super::life::{CHALLENGE, PROOF};
 use super::message::Method;
 use super::replay::ReplayWindow;
+pub use super::sizes::OVERHEAD;
+use super::sizes::{HEADER, TAG};
 use super::{Dropped, FORGERIES, Kind, MAX_DATAGRAM, codec, take};
 use crate::id::{MatchId, PlayerId};
 use crate::text;
@@ -39,10 +41,6 @@ pub use keys::PairKeys;
 use parts::PART_HEADER;
 pub use parts::{Joiner, MAX_PARTS, Part};
 
-const HEADER: usize = 1 + 8 + 8;
-const TAG: usize = 16;
-/// Sealing adds so many bytes to a game datagram.
-pub const OVERHEAD: usize = HEADER + 1 + TAG;
 /// A game datagram has so many bytes at the most: it goes in one piece by a relay, too, where all links are Ethernet.
 /// Where a way takes less it is split, and joined on the other side.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;

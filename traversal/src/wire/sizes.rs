@@ -20,4 +20,12 @@ pub const FULL_DATAGRAM: usize = 1200;
 /// Every way carries this much: the IPv4 packet that each host must take (576, RFC 1122 section 3.3.2).
 pub const LEAST_DATAGRAM: usize = 576 - IPV4_UDP;
 
+/// A sealed datagram has this many bytes in front of what is sealed: its kind, the session or match, and the counter.
+pub(super) const HEADER: usize = 1 + 8 + 8;
+/// A seal ends with this many bytes of proof (RFC 8439 section 2.8).
+pub(super) const TAG: usize = 16;
+/// Sealing adds this many bytes to a frame or a game datagram: the header, one byte under the seal that says what it is, and the
+/// proof.
+pub const OVERHEAD: usize = HEADER + 1 + TAG;
+
 const _: () = assert!(FULL_DATAGRAM + IPV6_UDP <= 1280);
