@@ -223,11 +223,6 @@ impl PairChannel {
         self.heard
     }
 
-    /// Seals a game datagram of channel 0; none when it is longer than [`MAX_PAYLOAD`].
-    pub fn seal_data(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        self.seal_data_on(0, payload)
-    }
-
     /// Seals a game datagram; none when it is longer than [`MAX_PAYLOAD`] or there is no such channel.
     pub fn seal_data_on(&mut self, channel: u8, payload: &[u8]) -> Option<Vec<u8>> {
         if payload.len() > MAX_PAYLOAD || channel >= CHANNELS {
