@@ -155,12 +155,12 @@ pub use ggrs::GgrsSocket;
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
 pub use interfaces::Interfaces;
+pub use kept_file::{KeptFile, KnownServers};
 #[cfg(feature = "lan")]
 pub use lan::{
     Forwarded, FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served,
     ServedHere, WatchLan,
 };
-pub use kept_file::{KeptFile, KnownServers};
 pub use link::TraversalLink;
 pub use messages::invites::{InviteMade, InvitesRevoked, JoinInvite, MakeInvite, RevokeInvites};
 pub use messages::outcomes::{
@@ -185,8 +185,8 @@ pub use party::{
     PartyChanged, PartyEnded, PartyInvited, PartyMate, SetPartyNumbers,
 };
 pub use people::{
-    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, HangUp,
-    IncomingCall, PresenceChanged, SetStatus,
+    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, HangUp, IncomingCall,
+    PresenceChanged, SetStatus,
 };
 pub use players::{
     ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, PlayerProperties,
@@ -207,7 +207,7 @@ pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
 pub use traversal_core::id::{CallId, JoinId, PlayerId, PlayerIdError, RoomId};
 pub use traversal_core::invite::{
-    ContactText, ContactTextError, DISCORD_SECRET, Invite, InviteError, STEAM_CONNECT,
+    ContactText, ContactTextError, DISCORD_SECRET, Invite, InviteError, PartyInvite, STEAM_CONNECT,
 };
 pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
@@ -226,9 +226,9 @@ pub use traversal_core::wire::message::{
 pub use traversal_core::wire::message::{MAX_PARTY, PartyEnd, PartyInfo, PartyMember};
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, ChatWay, Countdown, DEFAULT_PORT, Detect, DisconnectReason, FactError,
-    HostPort, HostPortError, IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts,
-    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
-    RequestKind, Secret,
+    HostPort, HostPortError, IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol,
+    MemberDiff, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy,
+    RequestFailure, RequestKind, Secret,
 };
 pub use trouble::Trouble;
 

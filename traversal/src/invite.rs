@@ -4,6 +4,7 @@
 //! (RFC 4648 section 5). A link has the part behind the scheme as its fragment, which browsers show to no server.
 
 mod contact;
+mod party;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,8 @@ use crate::host_port::{HostPort, HostPortError};
 use crate::text;
 use crate::wire::message::InviteToken;
 pub use contact::{ContactText, ContactTextError};
+use party::PARTY;
+pub use party::PartyInvite;
 
 /// An invite is read from a text of so many bytes at the most. The longest one that can be made has 360, and each of them
 /// may come as three where a program has put percent signs.
@@ -64,6 +67,12 @@ pub enum InviteError {
     /// It names a player.
     #[error("this names a player, not a room: add it to the contacts")]
     IsPlayer,
+    /// It names a party.
+    #[error("this is an invite into a party, not a room: enter the party by it")]
+    IsParty,
+    /// It names a room, or a server.
+    #[error("this is an invite into a room, not a party: join the room by it")]
+    IsRoom,
     /// This player is in no room that it could invite to, or not logged in.
     #[error("there is no room to invite to, or no lobby server knows of it")]
     NoRoom,
@@ -116,6 +125,11 @@ impl Invite {
         Self { token: self.code.is_some().then(|| token.to_bytes()), ..self }
     }
 
+    /// Returns where the server is.
+    pub fn host_port(&self) -> &HostPort {
+        &self.server
+    }
+
     /// Returns the server as lobby servers are named: `host:port` or `[IPv6]:port`, in lower case.
     pub fn server(&self) -> String {
         self.server.to_string()
@@ -160,10 +174,7 @@ impl Invite {
     /// Returns a link to a page of the game's: this address, and the invite as its fragment. Browsers keep that to
     /// themselves, so that the page's server and its log learn neither key nor allowance.
     pub fn link(&self, page: &str) -> String {
-        let page = page.split('#').next().unwrap_or_default();
-        let short = self.short();
-        let encoded = short.replace('#', "%23").replace('[', "%5B").replace(']', "%5D");
-        format!("{page}#{encoded}")
+        linked(page, &self.short())
     }
 
     /// Returns the text for a join secret of Discord's rich presence.
@@ -193,26 +204,15 @@ impl FromStr for Invite {
     type Err = InviteError;
 
     fn from_str(text: &str) -> Result<Self, InviteError> {
-        let text = text.trim();
-        if text.len() > MAX_INVITE {
-            return Err(InviteError::TooLong { bytes: text.len(), most: MAX_INVITE });
-        }
         if ContactText::read(text).is_ok_and(|_| text.contains("player/")) {
             return Err(InviteError::IsPlayer);
         }
-        // Chat programs put links into angle brackets.
-        let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
-        let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
-        let body = if scheme.is_some() {
-            let body = &text[SCHEME.len()..];
-            body.strip_prefix("//").unwrap_or(body)
-        } else if text.contains("://") {
-            text.split_once('#').ok_or(InviteError::NoKey)?.1
-        } else {
-            text
-        };
-        let body = decode(body)?;
+        let body = body(text)?;
         let (place, key) = body.split_once('#').ok_or(InviteError::NoKey)?;
+        // A room's invite has one slash at the most: a server may be called "party".
+        if place.strip_prefix(PARTY).is_some_and(|rest| rest.contains('/')) {
+            return Err(InviteError::IsParty);
+        }
         let (server, room) = match place.split_once('/') {
             Some((server, room)) => (server, Some(room).filter(|room| !room.is_empty())),
             None => (place, None),
@@ -224,6 +224,33 @@ impl FromStr for Invite {
         let token: [u8; InviteToken::LENGTH] = token.try_into().map_err(|_| InviteError::BadRoom)?;
         Ok(Self { token: Some(token), ..invite.with_code(code)? })
     }
+}
+
+/// Returns what an invite says behind its scheme, or as the fragment of a link, without percent signs.
+fn body(text: &str) -> Result<String, InviteError> {
+    let text = text.trim();
+    if text.len() > MAX_INVITE {
+        return Err(InviteError::TooLong { bytes: text.len(), most: MAX_INVITE });
+    }
+    // Chat programs put links into angle brackets.
+    let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+    let body = if scheme.is_some() {
+        let body = &text[SCHEME.len()..];
+        body.strip_prefix("//").unwrap_or(body)
+    } else if text.contains("://") {
+        text.split_once('#').ok_or(InviteError::NoKey)?.1
+    } else {
+        text
+    };
+    decode(body)
+}
+
+/// Returns a link to this page with the invite as its fragment.
+fn linked(page: &str, invite: &str) -> String {
+    let page = page.split('#').next().unwrap_or_default();
+    let encoded = invite.replace('#', "%23").replace('[', "%5B").replace(']', "%5D");
+    format!("{page}#{encoded}")
 }
 
 fn within(text: String, most: usize) -> Result<String, InviteError> {
