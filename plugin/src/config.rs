@@ -105,9 +105,9 @@ pub struct TraversalConfig {
     pub renet: ConnectionConfig,
     /// renet's packets are taken once in this period at the most; with zero, the default, in every frame. renet
     /// acknowledges acknowledgements, so that two players who say nothing to each other send a small datagram in each
-    /// frame, both ways. With a 30th of a second they send 30 a second at any frame rate, and a message waits so long
-    /// at the worst. It is also the tick that [`ConnectionConfig::available_bytes_per_tick`] counts by. It is
-    /// for [`Transport::Sealed`].
+    /// frame, both ways. With a 30th of a second they send 30 a second at any frame rate, and a message waits this long
+    /// at the worst. It is also the tick that [`ConnectionConfig::available_bytes_per_tick`] counts by. It is for
+    /// [`Transport::Sealed`].
     pub renet_send_period: Duration,
     /// The lobby server serves TLS at this port (default 443), where a network lets out neither UDP nor TCP to its own port.
     /// With [`AgentConfig::tcp`] switched off it is not tried.

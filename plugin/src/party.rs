@@ -55,7 +55,7 @@ pub struct PartyMate {
 /// Request: open a party that this player leads. It is answered by [`PartyChanged`] or [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreateParty {
-    /// It takes so many members, the leader among them: 2 to 16, 16 by default.
+    /// It takes this many members, the leader among them: 2 to 16, 16 by default.
     pub most: u16,
 }
 

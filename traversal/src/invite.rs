@@ -21,12 +21,12 @@ pub use contact::{ContactText, ContactTextError};
 use party::PARTY;
 pub use party::PartyInvite;
 
-/// An invite is read from a text of so many bytes at the most. The longest one that can be made has 360, and each of them
+/// An invite is read from a text of at most this many bytes. The longest one that can be made has 360, and each of them
 /// may come as three where a program has put percent signs.
 pub const MAX_INVITE: usize = 1100;
-/// Discord takes join secrets of so many bytes (Discord Social SDK, activity secrets).
+/// Discord takes join secrets of this many bytes (Discord Social SDK, activity secrets).
 pub const DISCORD_SECRET: usize = 128;
-/// Steam takes values of rich presence of so many bytes, `connect` among them (`k_cchMaxRichPresenceValueLength`).
+/// Steam takes values of rich presence of this many bytes, `connect` among them (`k_cchMaxRichPresenceValueLength`).
 pub const STEAM_CONNECT: usize = 256;
 
 const SCHEME: &str = "bevy-traversal:";

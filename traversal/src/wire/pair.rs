@@ -41,11 +41,12 @@ pub use keys::PairKeys;
 use parts::PART_HEADER;
 pub use parts::{Joiner, MAX_PARTS, Part};
 
-/// A game datagram has so many bytes at the most: it goes in one piece by a relay, too, where all links are Ethernet.
+/// A game datagram has at most this many bytes: it goes in one piece by a relay, too, where all links are Ethernet.
 /// Where a way takes less it is split, and joined on the other side.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 
-/// Game datagrams have so many channels: 0 is what renet (or whatever carries the game) uses, the others are beside it.
+/// Game datagrams have this many channels: 0 is what renet (or whatever carries the game) uses, the others are beside
+/// it.
 pub const CHANNELS: u8 = 16;
 
 /// The content of a message that is answered is padded to so many bytes: its answer, with the longest address and

@@ -47,7 +47,7 @@ pub type ClientSession = Session<ToServer, ToPlayer>;
 /// This is the server's end of a session.
 pub type ServerSession = Session<ToPlayer, ToServer>;
 
-/// A sealed datagram has so many bytes at the least: as many as a path challenge, so that whoever sends one under a
+/// A sealed datagram has at least this many bytes: as many as a path challenge, so that whoever sends one under a
 /// forged address does not have more sent there.
 pub const MIN_SEALED: usize = 64;
 

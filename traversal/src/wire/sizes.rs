@@ -9,10 +9,10 @@ const IPV4_UDP: usize = 20 + 8;
 /// The headers of IPv6 (RFC 8200) and UDP have so many bytes.
 const IPV6_UDP: usize = 40 + 8;
 
-/// A datagram of any kind over IPv4 has so many bytes at the most, a relay's header included; streams and the relay
-/// take no longer one either.
+/// A datagram of any kind over IPv4 has at most this many bytes, a relay's header included; streams and the relay take
+/// no longer one either.
 pub const MAX_DATAGRAM: usize = ETHERNET - IPV4_UDP;
-/// A datagram of any kind over IPv6 has so many bytes at the most.
+/// A datagram of any kind over IPv6 has at most this many bytes.
 pub const MAX_DATAGRAM_V6: usize = ETHERNET - IPV6_UDP;
 /// A way that is any good carries this much: what QUIC relies on (RFC 9000 section 14), so that hardly a network is without
 /// it. It fits the least IPv6 packet that every link takes (1,280, RFC 8200 section 5).
