@@ -9,20 +9,17 @@ use traversal_core::id::{MatchId, PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{
     Frame, MatchEnd, PlayerInfo, Request, RequestError, RoomEnd, ToPlayer, ToServer,
 };
-use traversal_core::wire::session::{ClientSession, ServerSession};
+use traversal_core::wire::session::{
+    AHEAD, ClientSession, IN_FLIGHT_BYTES, SILENT_AFTER, SILENT_BYTES, ServerSession, WAITING_BYTES,
+};
 use traversal_core::wire::{Dropped, Kind, MAX_CONTROL, codec};
 
 use crate::handshake::logged_in;
 use crate::mutation::damage;
 use crate::servers::at;
 
-/// This is what may wait and be on its way, as `outgoing.rs` has it (128 kB and 14,720 bytes).
-const QUEUED: usize = 128 * 1024 + 14_720;
-/// After so much silence no more than this goes to an address.
-const SILENT_AFTER: Duration = Duration::from_secs(10);
-const SILENT_BYTES: usize = 4096;
-/// At most this many numbers of reliable frames above the lowest missing one are taken.
-const AHEAD: u32 = 1024;
+/// This is what may wait and be on its way.
+const QUEUED: usize = WAITING_BYTES + IN_FLIGHT_BYTES;
 
 /// One end of the session and what it must not do.
 struct End<S> {

@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-#[cfg(unix)]
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use traversal_core::id::PlayerId;
 use traversal_core::text;
 use traversal_core::wire::message::LoginRefusal;
+use traversal_udp::private::read_at_most;
 
 /// There are so many bans at the most; one takes some 300 bytes.
 pub const MOST: usize = 10_000;
@@ -253,15 +252,11 @@ impl BansFile {
     /// Reads them; none where there is no file.
     pub(crate) fn read(&self, now_s: u64) -> Result<Bans, BansError> {
         let error = |source| BansError { path: self.0.clone(), source };
-        let length = match std::fs::metadata(&self.0) {
+        let text = match read_at_most(&self.0, LONGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Bans::default()),
-            about => about.map_err(error)?.len(),
+            read => read.map_err(error)?,
         };
-        if length > LONGEST {
-            return Err(error(io::ErrorKind::FileTooLarge.into()));
-        }
-        let text = std::fs::read_to_string(&self.0).map_err(error)?;
-        let list: Vec<Ban> = serde_json::from_str(&text).map_err(|failed| error(failed.into()))?;
+        let list: Vec<Ban> = serde_json::from_slice(&text).map_err(|failed| error(failed.into()))?;
         let mut bans = Bans::default();
         for ban in list.into_iter().filter(|ban| ban.holds(now_s)) {
             bans.add(now_s, ban).map_err(|failed| error(io::Error::other(failed)))?;
@@ -269,15 +264,11 @@ impl BansFile {
         Ok(bans)
     }
 
-    /// Puts a whole file in the place of the old one: whoever reads, or is killed, finds one or the other.
+    /// Keeps them.
     #[cfg(unix)] // an operator asks at a Unix socket
     pub(crate) fn write(&self, bans: &Bans) -> io::Result<()> {
-        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or_else(|| ".".as_ref()))?;
         let list: Vec<&Ban> = bans.all().collect();
-        file.write_all(serde_json::to_string_pretty(&list)?.as_bytes())?;
-        file.as_file().sync_data()?;
-        file.persist(&self.0).map(|_| ()).map_err(|error| error.error)
+        crate::files::replace(&self.0, serde_json::to_string_pretty(&list)?.as_bytes())
     }
 }
 

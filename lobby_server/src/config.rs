@@ -18,9 +18,6 @@ use crate::relay::{RelayLimits, RelayMode};
 pub use reload::Reload;
 pub use settings::{ConfigError, Settings};
 
-/// This is the port that STUN is registered for; many firewalls let it out.
-pub const DEFAULT_PORT: u16 = 3478;
-
 /// A login that was accepted may wait so long for its first sealed datagram: the answer may be lost and asked for
 /// again three times, over a link of some seconds.
 const HALF_OPEN: Duration = Duration::from_secs(10);

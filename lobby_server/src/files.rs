@@ -1,7 +1,10 @@
 //! How many files and sockets the process may have open, and who gets them.
 //!
 //! Players' TCP connections come last: a part is kept back, so that however many connect, the status page, the log and
-//! the key file still find a descriptor.
+//! the key file still find a descriptor. And how a file is written so that nobody finds half of it.
+
+use std::io::{self, Write};
+use std::path::Path;
 
 use traversal_udp::descriptors;
 
@@ -48,6 +51,19 @@ pub(crate) fn tcp_places(settings: &Settings) -> usize {
         );
     }
     places
+}
+
+/// Returns the folder that a file is in, or is to be made in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Puts a whole file in the place of the old one: whoever reads, or is killed, finds one or the other.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
+    file.write_all(content)?;
+    file.as_file().sync_data()?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 fn places(limit: u64, open: u64, max_tcp: usize) -> usize {

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use traversal_core::Identity;
 use traversal_udp::private;
 
+use crate::files::folder_of;
+
 /// The key cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -124,7 +126,7 @@ pub fn check(path: &Path) -> Result<Option<Identity>, KeyError> {
         Err(KeyError::Missing { .. }) => {}
         other => return other.map(Some),
     }
-    let directory = directory_of(path);
+    let directory = folder_of(path);
     let there = directory.ancestors().find(|folder| folder.exists());
     // A key file would be made in the same way.
     let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -221,13 +223,9 @@ fn parse(path: &Path, text: &str) -> Result<Identity, KeyError> {
         .ok_or_else(|| KeyError::Malformed { path: path.into() })
 }
 
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Puts the file in its place whole, or not at all: a full disk leaves nothing behind. Never over another one.
 fn write(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
-    let directory = directory_of(path);
+    let directory = folder_of(path);
     std::fs::create_dir_all(directory)?;
     // Only its owner may read it.
     let mut file = tempfile::Builder::new().prefix(".server.key.").tempfile_in(directory)?;

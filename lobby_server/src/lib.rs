@@ -75,7 +75,7 @@ pub use histogram::Histogram;
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;
-pub use link::{NeighbourPlaces, PlacesError};
+pub use link::NeighbourPlaces;
 pub use outcomes::{Outcomes, PairOutcome, PairResult};
 #[doc(hidden)]
 pub use queue::measured;

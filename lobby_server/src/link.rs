@@ -9,6 +9,6 @@ pub(crate) mod heard;
 mod places;
 mod socket;
 
-pub use places::{NeighbourPlaces, PlacesError};
-pub(crate) use places::{Place, Resolver};
+pub use places::NeighbourPlaces;
+pub(crate) use places::{Resolver, link_of};
 pub(crate) use socket::{Sockets, is_link};

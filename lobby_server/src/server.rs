@@ -22,6 +22,7 @@ mod people;
 mod refusals;
 mod rooms;
 mod roster;
+mod shown;
 mod sockets;
 mod stun;
 mod surroundings;
@@ -29,6 +30,7 @@ mod surroundings;
 mod tests;
 mod timers;
 mod timings;
+mod token_checks;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -37,19 +39,16 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use traversal_core::Identity;
-use traversal_core::wire::message::{LoginRefusal, MatchEnd};
 use traversal_core::wire::secret::mixed;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
-use crate::budget::RelayUsage;
 use crate::config::ServerConfig;
 use crate::door::Newcomer;
 use crate::ids::SessionId;
-use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
 use crate::stun::{LONGEST_REQUEST, may_be};
-use crate::tokens::{Admission, NoVerdict, TokenCheck, TokenId, TokenQuestion, Tokens};
+use crate::tokens::NoVerdict;
 pub use bans::{BanError, BanRow, Banned};
 use chat::Chat;
 pub use chat::ReportRow;
@@ -123,42 +122,6 @@ impl Server {
         }
     }
 
-    /// Has every login's token checked, here and at once: for checks that wait for nothing.
-    pub fn set_token_check(&mut self, check: Box<dyn TokenCheck>) {
-        self.roster.check_tokens(Tokens::AtOnce(check));
-    }
-
-    /// Has every login's token checked by the driver, which takes the questions from
-    /// [`poll_token_question`](Self::poll_token_question). Meanwhile everybody else is served.
-    pub fn ask_about_tokens(&mut self) {
-        self.roster.check_tokens(Tokens::Asked);
-    }
-
-    /// Returns the next question about a token; its answer comes back by
-    /// [`handle_token_answer`](Self::handle_token_answer). Without one the player hears after three seconds that the
-    /// token could not be checked.
-    pub fn poll_token_question(&mut self) -> Option<TokenQuestion> {
-        self.roster.pop_question()
-    }
-
-    /// Takes the answer to a question about a token: what follows from it, or why it is not good.
-    pub fn handle_token_answer(
-        &mut self,
-        now: Instant,
-        id: TokenId,
-        answer: Result<Admission, LoginRefusal>,
-    ) {
-        self.cx.now = now;
-        self.token_answered(id, answer.map_err(NoVerdict::Refused));
-        self.settle();
-    }
-
-    fn token_answered(&mut self, id: TokenId, answer: Result<Admission, NoVerdict>) {
-        let Some(session) = self.roster.token_answered(&mut self.cx, id, answer) else { return };
-        let (rooms, mut others) = self.split();
-        rooms.end_session(&mut others, session, MatchEnd::Gone);
-    }
-
     /// A handshake was made since entropy was last mixed in: the driver is to give some
     /// ([`mix_entropy`](Self::mix_entropy)). A simulator does not, and has the same run from the same seed.
     pub fn wants_entropy(&self) -> bool {
@@ -174,78 +137,6 @@ impl Server {
     /// Tells the time of day, in seconds since 1970: tickets of rooms end after a day then, also over a restart.
     pub fn set_time_of_day(&mut self, now: Instant, seconds: u64) {
         self.cx.set_time_of_day(now, seconds);
-    }
-
-    /// Returns the public key that clients pin.
-    pub fn public_key(&self) -> [u8; 32] {
-        self.roster.identity().public_key()
-    }
-
-    /// Counts since the start.
-    pub fn counters(&self) -> Counters {
-        self.cx.counters
-    }
-
-    /// Returns the settings.
-    pub(crate) fn config(&self) -> &ServerConfig {
-        &self.cx.config
-    }
-
-    /// Goes on from what the relay had used before a restart.
-    pub fn restore_relay_usage(&mut self, kept: &RelayUsage) {
-        self.matches.restore_relay_usage(kept);
-    }
-
-    /// Returns what the relay has used at `now`, in this day and month.
-    pub fn relay_usage(&mut self, now: Instant) -> &RelayUsage {
-        self.cx.now = now;
-        self.matches.relay_usage(&self.cx)
-    }
-
-    /// Returns how long things took since the start.
-    pub fn timings(&self) -> &Timings {
-        &self.cx.timings
-    }
-
-    /// Returns the numbers of each game; those of games that have none of their own come first.
-    pub fn games(&self) -> &[GameNumbers] {
-        self.cx.games.all()
-    }
-
-    /// Returns how matches went since the start, by cause and NATs.
-    pub fn outcomes(&self) -> &Outcomes {
-        self.matches.history()
-    }
-
-    /// Returns the numbers of the moment.
-    pub fn gauges(&self) -> Gauges {
-        let (matches, relays) = self.matches.counts();
-        Gauges {
-            sessions: self.roster.player_count(),
-            rooms: self.rooms.open_count(),
-            queued: self.rooms.queued_count(),
-            watchers: self.rooms.watcher_count(),
-            contact_lists: self.people.list_count(),
-            contacts: self.people.contact_count(),
-            matches,
-            relays,
-        }
-    }
-
-    /// Returns whether a player is logged in over this connection.
-    pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
-        self.roster.has_way(socket, peer)
-    }
-
-    /// See [`fuzzing::ticket_seal`](crate::fuzzing::ticket_seal).
-    #[cfg(feature = "fuzzing")]
-    pub(crate) fn ticket_seal(
-        &self,
-        names: [&str; 3],
-        ticket: &traversal_core::wire::message::RoomTicket,
-        holder: traversal_core::id::PlayerId,
-    ) -> Option<[u8; 16]> {
-        rooms::ticket_seal(self.roster.identity(), names, ticket, holder)
     }
 
     /// Borrows the rooms apart from what they work with.

@@ -4,8 +4,7 @@
 //! The algorithm is the key's. What a ticket's header says about it is compared and nothing else, so nobody has a public key
 //! taken for a secret, or a signature left out.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -23,7 +22,7 @@ use crate::tokens::{Admission, TokenCheck, TokenLogin};
 pub(crate) const MOST_KEYS: usize = 8;
 /// A secret has so many bytes at the least (RFC 7518 section 3.2).
 const SHORTEST_SECRET: usize = 32;
-/// A file of a key is no longer than that.
+/// A key has at most this many bytes, and the file beside them the end of a line.
 const LONGEST: u64 = 4096;
 /// Clocks of two machines may differ by so many seconds, at the beginning of a ticket.
 const LEEWAY_S: f64 = 60.0;
@@ -46,6 +45,12 @@ pub enum TokenKeyError {
          (openssl pkey -in PRIVATE.pem -pubout)", path.display()
     )]
     Private {
+        /// This is the file.
+        path: PathBuf,
+    },
+    /// It is longer than any key.
+    #[error("token key {} is too long: a secret has from 32 to 4096 bytes (openssl rand -base64 32)", path.display())]
+    TooLong {
         /// This is the file.
         path: PathBuf,
     },
@@ -201,9 +206,10 @@ impl Tickets {
 
 impl TokenKey {
     fn read(path: &Path) -> Result<Self, TokenKeyError> {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
-        read.map_err(|source| TokenKeyError::File { path: path.into(), source })?;
+        let bytes = private::read_at_most(path, LONGEST + 2).map_err(|source| match source.kind() {
+            io::ErrorKind::FileTooLarge => TokenKeyError::TooLong { path: path.into() },
+            _ => TokenKeyError::File { path: path.into(), source },
+        })?;
         let is_pem = bytes.trim_ascii_start().starts_with(b"-----BEGIN");
         let (algorithm, key) = if is_pem {
             let text = String::from_utf8_lossy(&bytes);

@@ -4,8 +4,7 @@
 //! certificate, and one that has expired serves them as well; a true one is for the eyes of those who let 443 out only
 //! where it looks right.
 
-use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,6 +16,7 @@ use rustls::{Error, InconsistentKeys, ServerConfig, ServerConnection};
 use time::OffsetDateTime;
 use traversal_core::wire::curve::Implementation;
 pub(crate) use traversal_udp::Tls;
+use traversal_udp::private::read_at_most;
 use x509_cert::der::Decode;
 
 use crate::config::Settings;
@@ -99,13 +99,10 @@ impl Certificate {
 }
 
 fn text(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
-    read.map_err(|source| TlsError::Read { setting, path: path.to_owned(), source })?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(TlsError::TooLong { setting, path: path.to_owned(), longest: LONGEST });
-    }
-    Ok(bytes)
+    read_at_most(path, LONGEST).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => TlsError::TooLong { setting, path: path.to_owned(), longest: LONGEST },
+        _ => TlsError::Read { setting, path: path.to_owned(), source },
+    })
 }
 
 /// Checks what the settings say of TLS, as the start does.

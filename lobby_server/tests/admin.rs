@@ -4,11 +4,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lobby_server::admin::client::ask;
 use serde_json::{Value, json};
 use test_support::server::{Operated, Player, player_id, program};
+use test_support::until;
 use traversal_core::wire::message::{Farewell, Frame, Request, RequestError, RoomEnd, RoomOptions, ToPlayer};
 
 /// The log has each line by then.
@@ -161,11 +162,7 @@ fn limits_are_shown_and_changed() {
 fn a_drained_server_ends_and_its_socket_is_gone() {
     let mut lobby = Lobby::start();
     assert_eq!(lobby.admin(&["drain"]), "draining = true\n");
-    let end = Instant::now() + PATIENCE;
-    while lobby.0.running.child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < end, "it does not end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("it ends", PATIENCE.as_secs_f64(), || lobby.0.running.child.try_wait().unwrap().is_some());
     assert!(!lobby.0.socket().exists());
     let error = lobby.refused(&["players"]);
     assert!(error.contains("no lobby server listens at") && error.contains("--admin-socket"), "{error}");

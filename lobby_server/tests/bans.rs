@@ -4,13 +4,14 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_support::server::{Operated, Player, player_id, program};
+use test_support::until;
 use traversal_core::wire::message::{Farewell, Frame};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Waits last at most this many seconds.
+const PATIENCE: f64 = 20.0;
 
 struct Lobby(Operated);
 
@@ -112,11 +113,7 @@ fn a_ban_ends_by_itself() {
     let lobby = Lobby::start();
     lobby.admin(&["ban", &player_id(1), "--for", "2s"]);
     assert!(lobby.refused(1, "127.0.0.1").contains("1 min more"));
-    let end = Instant::now() + PATIENCE;
-    while lobby.log_in(1, "127.0.0.1").is_err() {
-        assert!(Instant::now() < end, "it does not end");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("the ban ends", PATIENCE, || lobby.log_in(1, "127.0.0.1").is_ok());
     assert_eq!(lobby.admin(&["bans"])["bans"], json!([]));
 }
 

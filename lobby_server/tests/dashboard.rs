@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use test_support::server::{Player, Running, get};
+use test_support::until;
 use traversal_core::NatFacts;
 use traversal_core::failure::FailureReason;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
@@ -215,11 +216,7 @@ fn the_page_shows_a_server_with_players_and_follows_it_without_a_reload() {
     let server = Running::start(directory.path(), &FLAGS);
     let pairs: Vec<Pair> = (0..25).map(|number| meet(server.address(), number)).collect();
     let _traffic = Traffic::of(pairs);
-    let begin = Instant::now();
-    while !has_history(&server) {
-        assert!(begin.elapsed() < Duration::from_secs(60), "the page has its first charts");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("the page has its first charts", 60.0, || has_history(&server));
     shoot(browser, &server);
     look_at(browser, &server);
 }

@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use test_support::server::{Player, Running, get, program};
-use test_support::skipped;
+use test_support::{skipped, until};
 
 const FIRST: &str = "127.0.0.1";
 const SECOND: &str = "127.0.0.2";
@@ -39,15 +39,7 @@ fn start(directory: &Path, own: &str, other: &str, port: u16) -> Running {
 
 /// Waits until the server's metrics say this.
 fn wait_for(server: &Running, line: &str) {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        let metrics = get(server.http(), "/metrics");
-        if metrics.contains(line) {
-            return;
-        }
-        assert!(Instant::now() < end, "no {line:?} in {metrics}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until(line, 30.0, || get(server.http(), "/metrics").contains(line));
 }
 
 /// Asks for a STUN answer from the other address; returns where it came from.
@@ -69,14 +61,12 @@ fn changed(server: SocketAddr) -> Option<SocketAddr> {
 
 /// Waits until there is another address, and returns where an answer from there comes from.
 fn until_changed(server: SocketAddr) -> SocketAddr {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(from) = changed(server) {
-            return from;
-        }
-        assert!(Instant::now() < end, "they link");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let mut from = None;
+    until("they link", 20.0, || {
+        from = changed(server);
+        from.is_some()
+    });
+    from.unwrap()
 }
 
 fn check(directory: &Path, own: &str, other: &str, port: u16) -> String {

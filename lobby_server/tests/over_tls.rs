@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 use test_support::certificates::{OLD, ONE, Pem, RSA, TWO};
 use test_support::server::{Running, get, program};
+use test_support::until;
 
 const LOOPBACK: [&str; 6] = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--tls-port", "0"];
 
@@ -109,15 +110,6 @@ fn metric(server: &Running, name: &str) -> u64 {
     line.split(' ').nth(1).unwrap().parse::<f64>().unwrap() as u64
 }
 
-/// Waits until it is so.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < end, "{what} in time");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Hears of nothing any more.
 fn is_closed(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -142,7 +134,7 @@ fn a_certificate_that_was_renewed_counts_after_sighup_and_a_bad_one_never() {
     };
     TWO.write(folder.path());
     hang_up();
-    until("the new certificate", || shown(tls) == certificate(TWO));
+    until("the new certificate", 10.0, || shown(tls) == certificate(TWO));
     // Half of a renewal: the key is the old one's.
     std::fs::write(folder.path().join("privkey.pem"), ONE.key).unwrap();
     hang_up();
@@ -150,7 +142,7 @@ fn a_certificate_that_was_renewed_counts_after_sighup_and_a_bad_one_never() {
     assert_eq!(shown(tls), certificate(TWO));
     RSA.write(folder.path());
     hang_up();
-    until("one of another kind", || shown(tls) == certificate(RSA));
+    until("one of another kind", 10.0, || shown(tls) == certificate(RSA));
     // Who is connected stays so: a byte of the stream is taken, and more is waited for.
     stays.write_all(&[0]).unwrap();
     stays.sock.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -241,7 +233,7 @@ fn who_speaks_no_tls_or_says_nothing_is_closed_and_counted() {
     assert!(matches!(stranger.read(&mut [0; 100]), Ok(0) | Err(_)));
     assert_eq!(metric(&server, "lobby_tls_handshakes_total"), 2);
     assert_eq!(metric(&server, "lobby_tls_failed_total"), 5);
-    until("no connection is left", || metric(&server, "lobby_tls_connections") == 0);
+    until("no connection is left", 10.0, || metric(&server, "lobby_tls_connections") == 0);
 }
 
 #[test]
@@ -301,7 +293,7 @@ fn one_address_that_shakes_hands_too_often_costs_nobody_else_its_place() {
         line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
     let mut held = Vec::new();
-    until("fifty are refused", || {
+    until("fifty are refused", 10.0, || {
         held.extend((0..50).filter_map(|_| TcpStream::connect(tls).ok()));
         refused() >= 50
     });

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use test_support::redis::Redis;
 use test_support::server::{Player, Running, get, program};
+use test_support::until;
 use traversal_core::id::RequestId;
 use traversal_core::wire::message::{
     Request, RequestError, Response, RoomInfo, RoomOptions, RoomTarget, ToPlayer, ToServer,
 };
 
-/// Nothing here takes so long, on a busy machine either.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing here takes this many seconds, on a busy machine either.
+const PATIENCE: f64 = 20.0;
 const LOOPBACK: [&str; 4] = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"];
 
 struct Node {
@@ -46,11 +47,7 @@ impl Node {
     }
 
     fn waits_until(&self, name: &str, is: impl Fn(u64) -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !is(self.metric(name)) {
-            assert!(Instant::now() < end, "{name} is {}", self.metric(name));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until(name, PATIENCE, || is(self.metric(name)));
     }
 
     fn log(self) -> String {

@@ -4,10 +4,10 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use lobby_server::{RelayUsage, RelayUsed};
 use test_support::server::{Player, Running, get, program, program_after};
+use test_support::until;
 use traversal_core::wire::message::{Request, RequestError, RoomOptions};
 
 const FLAGS: [&str; 4] = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"];
@@ -24,14 +24,6 @@ fn series(http: SocketAddr, name: &str) -> f64 {
     let metrics = get(http, "/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name}:\n{metrics}"))
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Waits for so many warnings, which the watch writes once a second, ends the server, and returns all of them.
@@ -52,7 +44,9 @@ fn what_the_kernel_loses_is_counted_and_told_once_with_the_cure() {
     let server = start(directory.path(), &[("LOBBY_SOCKET_BUFFER_KILOBYTES", "64")]);
     let mut player = Player::log_in(server.address(), 1, b"").unwrap();
     assert_eq!(series(server.http(), "lobby_receive_buffer_bytes"), 64_000.0);
-    until("the watch has looked", || get(server.http(), "/metrics").contains("lobby_kernel_drops_total 0\n"));
+    until("the watch has looked", 20.0, || {
+        get(server.http(), "/metrics").contains("lobby_kernel_drops_total 0\n")
+    });
     let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
     for round in 1..=3 {
         // It stands still, as on a machine that has no processor for it.
@@ -61,7 +55,9 @@ fn what_the_kernel_loses_is_counted_and_told_once_with_the_cure() {
             flood.send_to(&[0; 1000], server.address()).unwrap();
         }
         signal(&server, "-CONT");
-        until("losses", || series(server.http(), "lobby_kernel_drops_total") > f64::from(round) * 1800.0);
+        until("losses", 20.0, || {
+            series(server.http(), "lobby_kernel_drops_total") > f64::from(round) * 1800.0
+        });
     }
     assert!(series(server.http(), "lobby_kernel_drops_total") < 6000.0, "what was sent");
     assert!(player.ping());

@@ -18,7 +18,7 @@ use traversal_core::{AgentConfig, MappingProtocol};
 
 use crate::datagrams::GAME;
 use crate::interfaces::Interfaces;
-use crate::people::ContactsFile;
+use crate::kept_file::KeptFile;
 use crate::resolve::{Resolve, SystemResolver};
 
 /// The search for the lifetime of an idle NAT mapping may take this long, beside a few round trips: its longest
@@ -81,16 +81,20 @@ pub struct TraversalConfig {
     /// This is where the player's identity comes from; by default it is a new one with each start. Released games set
     /// [`IdentitySource::Platform`].
     pub identity: IdentitySource,
-    /// This is where the keys of lobby servers are kept from one start to the next, when none is pinned by
-    /// [`server_keys`](Self::server_keys). A server with another key than before is not logged in to
-    /// ([`TraversalError::ServerKeyChanged`](crate::TraversalError::ServerKeyChanged)).
-    pub known_servers: KnownServers,
-    /// Measured NATs are kept here between starts (default: beside the identity). They are a start for the first join;
-    /// everything is measured again.
-    pub kept_profiles: KeptProfiles,
-    /// Contacts are kept here from one start to the next, see [`Contacts`](crate::Contacts). Default:
-    /// [`ContactsFile::BesideIdentity`].
-    pub contacts: ContactsFile,
+    /// This is where the keys of lobby servers are kept, when none is pinned by [`server_keys`](Self::server_keys): a text file
+    /// with a line `host:port KEY` for each server, which several programs may share (default: beside the identity, with
+    /// `.known_servers` behind its name). A server with another key than before is not logged in to
+    /// ([`TraversalError::ServerKeyChanged`](crate::TraversalError::ServerKeyChanged)). Where nothing is kept, the first key of
+    /// each server is trusted for the run. Servers at loopback addresses are never kept.
+    pub known_servers: KeptFile,
+    /// Measured NATs are kept here for 30 days (M9): at most 16 networks, each known by a block of its public address and by
+    /// its local networks (default: beside the identity, with `.nat.json` behind its name). They are a start for the first
+    /// join; everything is measured again.
+    pub kept_profiles: KeptFile,
+    /// Contacts are kept here, see [`Contacts`](crate::Contacts): a text file with a line for each, its id and its name
+    /// (default: beside the identity, with `.contacts` behind its name). A game that keeps them itself says
+    /// [`KeptFile::Off`].
+    pub contacts: KeptFile,
     /// These are the agent's further settings: LAN, relay, TCP, method, detection, what is known of the NATs
     /// beforehand (its `manual`, `bubble_targets` and M24's `ports_ahead`), caps, timeouts. Its `game`,
     /// `game_protocol`, `name`, `token` and `server_keys` are replaced by the fields above.
@@ -101,9 +105,9 @@ pub struct TraversalConfig {
     pub renet: ConnectionConfig,
     /// renet's packets are taken once in this period at the most; with zero, the default, in every frame. renet
     /// acknowledges acknowledgements, so that two players who say nothing to each other send a small datagram in each
-    /// frame, both ways. With a 30th of a second they send 30 a second at any frame rate, and a message waits so long
-    /// at the worst. It is also the tick that [`ConnectionConfig::available_bytes_per_tick`] counts by. It is
-    /// for [`Transport::Sealed`].
+    /// frame, both ways. With a 30th of a second they send 30 a second at any frame rate, and a message waits this long
+    /// at the worst. It is also the tick that [`ConnectionConfig::available_bytes_per_tick`] counts by. It is for
+    /// [`Transport::Sealed`].
     pub renet_send_period: Duration,
     /// The lobby server serves TLS at this port (default 443), where a network lets out neither UDP nor TCP to its own port.
     /// With [`AgentConfig::tcp`] switched off it is not tried.
@@ -149,9 +153,9 @@ impl Default for TraversalConfig {
             ipv6: true,
             port_mapping: default_port_mapping(cfg!(any(target_os = "macos", target_os = "ios"))),
             identity: IdentitySource::default(),
-            known_servers: KnownServers::default(),
-            kept_profiles: KeptProfiles::default(),
-            contacts: ContactsFile::default(),
+            known_servers: KeptFile::default(),
+            kept_profiles: KeptFile::default(),
+            contacts: KeptFile::default(),
             agent,
             transport: Transport::default(),
             renet: ConnectionConfig::default(),
@@ -277,35 +281,6 @@ pub enum IdentitySource {
     File(PathBuf),
     /// The identity is made of these secret bytes, which the game keeps itself.
     Secret([u8; 32]),
-}
-
-/// This is where the keys of lobby servers are kept from one start to the next: a text file with a line
-/// `host:port KEY` for each server. Servers at loopback addresses are never kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum KnownServers {
-    /// They are kept beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with
-    /// `.known_servers` behind its name. With another identity the first key of each server is trusted for the run,
-    /// and nothing is kept.
-    #[default]
-    BesideIdentity,
-    /// They are kept in this file. Several programs may share it.
-    File(PathBuf),
-    /// They are not kept: the first key of each server is trusted for the run.
-    Off,
-}
-
-/// This is where NAT profiles are kept from one start to the next (M9), for 30 days: at most 16 networks, each known
-/// by a block of its public address and by its local networks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum KeptProfiles {
-    /// They are kept beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with `.nat.json`
-    /// behind its name. With another identity they are not kept.
-    #[default]
-    BesideIdentity,
-    /// They are kept in this file.
-    File(PathBuf),
-    /// They are not kept: everything is measured anew with each start.
-    Off,
 }
 
 impl fmt::Debug for IdentitySource {

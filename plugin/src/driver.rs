@@ -44,7 +44,7 @@ impl Driver {
         config.agent.manual.check()?;
         let Loaded { identity, beside, in_use } = identity::load(&config.identity)?;
         let seed = identity::entropy()?;
-        let kept_file = kept_profiles::path(&config.kept_profiles, beside.as_deref());
+        let kept_file = config.kept_profiles.path(beside.as_deref(), kept_profiles::ENDING);
         let kept = kept_file.as_deref().map(kept_profiles::load).unwrap_or_default();
         let (main, main_v6) = open_main(config)?;
         let poll = Poll::new().map_err(failed)?;
@@ -93,12 +93,13 @@ impl Driver {
             run_loop.set_router(router);
             driver.spawn("traversal-router", thread)?;
         }
-        let (known, thread) = Known::new(known_servers::path(&config.known_servers, beside.as_deref()));
+        let known_file = config.known_servers.path(beside.as_deref(), known_servers::ENDING);
+        let (known, thread) = Known::new(known_file);
         run_loop.set_known(known);
         if let Some(thread) = thread {
             driver.spawn("traversal-known", thread)?;
         }
-        if let Some(path) = people::path(&config.contacts, beside.as_deref()) {
+        if let Some(path) = config.contacts.path(beside.as_deref(), people::ENDING) {
             let (store, thread) = people::Store::open(path);
             driver.contacts = Some(store);
             driver.spawn("traversal-contacts", thread)?;

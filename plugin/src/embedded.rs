@@ -11,9 +11,9 @@ use bevy_app::App;
 use bevy_ecs::resource::Resource;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use lobby_server::{LobbyServer, RunningServer, Settings, StartError};
+use traversal_core::DEFAULT_PORT;
 
 use crate::config::TraversalConfig;
-use crate::resolve::DEFAULT_PORT;
 
 /// This is where it is served when the game names no lobby server: on this machine alone.
 pub(crate) const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);

@@ -21,7 +21,7 @@ pub enum TraversalError {
     ServerKeyChanged {
         /// This is the server as the game names it, and as its line in the file begins.
         server: String,
-        /// This file has the old key; see [`KnownServers`](crate::KnownServers).
+        /// This file has the old key; see [`TraversalConfig::known_servers`](crate::TraversalConfig::known_servers).
         file: PathBuf,
     },
     /// The game's socket could not be opened.

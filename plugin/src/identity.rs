@@ -98,13 +98,6 @@ fn first_free(folder: &Path) -> Result<(PathBuf, Option<fs::File>), TraversalErr
     Err(TraversalError::Identity { path: folder.to_owned(), reason })
 }
 
-/// Returns the path beside the identity's file, with `suffix` behind its name.
-pub(crate) fn with_suffix(beside: &Path, suffix: &str) -> PathBuf {
-    let mut path = beside.to_owned().into_os_string();
-    path.push(suffix);
-    path.into()
-}
-
 fn from_file(path: &Path) -> Result<[u8; 32], TraversalError> {
     let failed = |reason: String| TraversalError::Identity { path: path.to_owned(), reason };
     // A whole one is never changed any more.

@@ -6,7 +6,7 @@
 //! left alone.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,9 +16,11 @@ use traversal_core::KeptProfile;
 use traversal_core::kept::{self, MAX_AGE, Network};
 use traversal_core::nat::NatProfile;
 
-use crate::config::KeptProfiles;
-use crate::identity::{with_suffix, write_beside};
+use crate::identity::write_beside;
+use crate::kept_file::read_text;
 
+/// The file has this ending where it lies beside the identity.
+pub(crate) const ENDING: &str = ".nat.json";
 /// The file's format has this version; a file of another one is not read.
 const VERSION: u32 = 1;
 /// The file has at most this many bytes: sixteen networks take some 10 kB. A longer file is none of ours.
@@ -49,21 +51,10 @@ struct Head {
 enum KeptError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("it is longer than {MAX_FILE} bytes")]
-    TooLong,
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     #[error("it has the format {0}, of a newer version of this program")]
     Newer(u32),
-}
-
-/// Returns where profiles are kept, if they are. `beside`: the identity's file.
-pub(crate) fn path(kept: &KeptProfiles, beside: Option<&Path>) -> Option<PathBuf> {
-    match kept {
-        KeptProfiles::File(path) => Some(path.clone()),
-        KeptProfiles::BesideIdentity => beside.map(|beside| with_suffix(beside, ".nat.json")),
-        KeptProfiles::Off => None,
-    }
 }
 
 /// Returns what the file has; nothing where it cannot be read.
@@ -75,15 +66,7 @@ pub(crate) fn load(path: &Path) -> Vec<KeptProfile> {
 }
 
 fn read(path: &Path, now: SystemTime) -> Result<Vec<KeptProfile>, KeptError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut text = String::new();
-    if file.take(MAX_FILE + 1).read_to_string(&mut text)? as u64 > MAX_FILE {
-        return Err(KeptError::TooLong);
-    }
+    let Some(text) = read_text(path, MAX_FILE)? else { return Ok(Vec::new()) };
     let head: Head = serde_json::from_str(&text)?;
     if head.version > VERSION {
         return Err(KeptError::Newer(head.version));
@@ -105,9 +88,14 @@ fn read(path: &Path, now: SystemTime) -> Result<Vec<KeptProfile>, KeptError> {
 fn store(path: &Path, new: KeptProfile) -> Result<(), KeptError> {
     let now = SystemTime::now();
     let mut all = match read(path, now) {
-        Err(error @ (KeptError::Newer(_) | KeptError::Io(_))) => return Err(error),
         // It was told when it was loaded.
-        Err(KeptError::Json(_) | KeptError::TooLong) => Vec::new(),
+        Err(KeptError::Json(_)) => Vec::new(),
+        Err(KeptError::Io(error))
+            if matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) =>
+        {
+            Vec::new()
+        }
+        Err(error @ (KeptError::Newer(_) | KeptError::Io(_))) => return Err(error),
         Ok(all) => all,
     };
     kept::keep(&mut all, new);
@@ -242,16 +230,5 @@ mod tests {
         assert!(matches!(store(&path, measured(1, 1)), Err(KeptError::Newer(2))));
         assert_eq!(fs::read_to_string(&path).unwrap(), newer);
         fs::remove_dir_all(folder("broken")).unwrap();
-    }
-
-    #[test]
-    fn profiles_lie_beside_the_identity_or_where_it_is_said_or_nowhere() {
-        let identity = Some(Path::new("/home/a/player.key"));
-        let beside = KeptProfiles::BesideIdentity;
-        assert_eq!(path(&beside, identity), Some("/home/a/player.key.nat.json".into()));
-        assert_eq!(path(&beside, None), None);
-        assert_eq!(path(&KeptProfiles::Off, identity), None);
-        let elsewhere = KeptProfiles::File("/tmp/nat.json".into());
-        assert_eq!(path(&elsewhere, None), Some("/tmp/nat.json".into()));
     }
 }

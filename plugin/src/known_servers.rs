@@ -18,23 +18,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use traversal_core::KnownServer;
 use traversal_udp::private;
 
-use crate::config::{KnownServers, ServerKey};
-use crate::identity::{restrict, with_suffix};
+use crate::config::ServerKey;
+use crate::identity::restrict;
+use crate::kept_file::read_text;
 
+/// The file has this ending where it lies beside the identity.
+pub(crate) const ENDING: &str = ".known_servers";
 /// The file has at most this many bytes: a few thousand lines of some 70 bytes. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
 /// At most this many servers may have a line that waits for the disk.
 const WAITING: usize = 8;
 const HEAD: &str = "# Lobby servers and their keys. Remove a line to trust the server's next key.\n";
-
-/// Returns where keys are kept, if they are. `beside`: the identity's file.
-pub(crate) fn path(kept: &KnownServers, beside: Option<&Path>) -> Option<PathBuf> {
-    match kept {
-        KnownServers::File(path) => Some(path.clone()),
-        KnownServers::BesideIdentity => beside.map(|beside| with_suffix(beside, ".known_servers")),
-        KnownServers::Off => None,
-    }
-}
 
 /// This is what is known of the servers' keys.
 pub(crate) struct Known {
@@ -101,15 +95,7 @@ impl Known {
 }
 
 fn read(path: &Path) -> io::Result<BTreeMap<String, [u8; 32]>> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let mut text = String::new();
-    if file.take(MAX_FILE + 1).read_to_string(&mut text)? as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes")));
-    }
+    let Some(text) = read_text(path, MAX_FILE)? else { return Ok(BTreeMap::new()) };
     let mut keys = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -250,16 +236,5 @@ mod tests {
             assert_eq!(run(&path, name, address, [2; 32]), None);
         }
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn keys_lie_beside_the_identity_or_where_it_is_said_or_nowhere() {
-        let identity = Some(Path::new("/home/a/player.key"));
-        let beside = KnownServers::BesideIdentity;
-        assert_eq!(path(&beside, identity), Some("/home/a/player.key.known_servers".into()));
-        assert_eq!(path(&beside, None), None);
-        assert_eq!(path(&KnownServers::Off, identity), None);
-        let elsewhere = KnownServers::File("/tmp/known".into());
-        assert_eq!(path(&elsewhere, None), Some("/tmp/known".into()));
     }
 }

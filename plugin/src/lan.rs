@@ -92,9 +92,9 @@ pub struct LanRoom {
     pub name: String,
     /// The host has this display name.
     pub host_name: String,
-    /// So many players are inside, the host among them.
+    /// This many players are inside, the host among them.
     pub members: u16,
-    /// It takes so many players, the host included.
+    /// It takes this many players, the host included.
     pub capacity: u16,
     /// It asks for a password.
     pub password: bool,

@@ -93,6 +93,7 @@ mod ggrs;
 mod handoff;
 mod identity;
 mod interfaces;
+mod kept_file;
 mod kept_profiles;
 mod known_servers;
 #[cfg(feature = "lan")]
@@ -142,8 +143,8 @@ pub use conditions::{
     client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready, spectating,
 };
 pub use config::{
-    IdentitySource, KeptProfiles, KnownServers, LONGEST_LIFETIME_SEARCH, RenetConfig, ServerKey,
-    ServerKeyError, Transport, TraversalConfig,
+    IdentitySource, LONGEST_LIFETIME_SEARCH, RenetConfig, ServerKey, ServerKeyError, Transport,
+    TraversalConfig,
 };
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use diagnostics::{Jitter, Loss, Rtt, Traffic, TraversalDiagnosticsPlugin};
@@ -154,6 +155,7 @@ pub use ggrs::GgrsSocket;
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
 pub use interfaces::Interfaces;
+pub use kept_file::{KeptFile, KnownServers};
 #[cfg(feature = "lan")]
 pub use lan::{
     Forwarded, FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served,
@@ -183,15 +185,15 @@ pub use party::{
     PartyChanged, PartyEnded, PartyInvited, PartyMate, SetPartyNumbers,
 };
 pub use people::{
-    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, ContactsFile, HangUp,
-    IncomingCall, PresenceChanged, SetStatus,
+    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, Contacts, HangUp, IncomingCall,
+    PresenceChanged, SetStatus,
 };
 pub use players::{
     ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, PlayerProperties,
     RemotePlayer, Room, RoomMembers, Spectator,
 };
 pub use progress::{Progress, ProgressState, Step, StepKind};
-pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
+pub use resolve::{Resolve, SystemResolver};
 pub use room_list::RoomList;
 #[cfg(feature = "states")]
 pub use room_state::RoomState;
@@ -205,7 +207,7 @@ pub use traversal_core::config::MOST_PORTS_AHEAD;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
 pub use traversal_core::id::{CallId, JoinId, PlayerId, PlayerIdError, RoomId};
 pub use traversal_core::invite::{
-    ContactText, ContactTextError, DISCORD_SECRET, Invite, InviteError, STEAM_CONNECT,
+    ContactText, ContactTextError, DISCORD_SECRET, Invite, InviteError, PartyInvite, STEAM_CONNECT,
 };
 pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
@@ -223,10 +225,10 @@ pub use traversal_core::wire::message::{
 };
 pub use traversal_core::wire::message::{MAX_PARTY, PartyEnd, PartyInfo, PartyMember};
 pub use traversal_core::{
-    AgentConfig, BubbleTargets, Caps, ChatWay, Countdown, Detect, DisconnectReason, FactError,
-    IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol, MemberDiff, NatFacts,
-    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
-    RequestKind, Secret,
+    AgentConfig, BubbleTargets, Caps, ChatWay, Countdown, DEFAULT_PORT, Detect, DisconnectReason, FactError,
+    HostPort, HostPortError, IntoSocketError, KeptProfile, LobbyError, LobbyState, MappingProtocol,
+    MemberDiff, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy,
+    RequestFailure, RequestKind, Secret,
 };
 pub use trouble::Trouble;
 

@@ -12,6 +12,7 @@ use bevy_ecs::reflect::ReflectComponent;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
 use traversal_core::id::PlayerId;
+use traversal_core::invite::PartyInvite;
 use traversal_core::wire::message::{PartyEnd, PartyInfo, PartyMember, PartyRequest, PlayerInfo};
 use traversal_core::{Command, Event, RequestFailure, RequestKind};
 
@@ -28,6 +29,13 @@ impl CurrentParty {
     /// Returns whether this player leads the party.
     pub fn is_led_by(&self, player: PlayerId) -> bool {
         self.0.as_ref().and_then(PartyInfo::leader) == Some(player)
+    }
+
+    /// Returns an invite into the party, whose `Display` is the text to be sent to a friend; none: there is no party, or no lobby
+    /// server was reached yet. It serves until a member is put out, who would know it: the party has another code then.
+    pub fn invite(&self, link: &TraversalLink) -> Option<PartyInvite> {
+        let (server, key) = link.reached.as_ref()?;
+        PartyInvite::new(link.public_name().unwrap_or(server), *key, &self.0.as_ref()?.code).ok()
     }
 }
 
@@ -47,7 +55,7 @@ pub struct PartyMate {
 /// Request: open a party that this player leads. It is answered by [`PartyChanged`] or [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreateParty {
-    /// It takes so many members, the leader among them: 2 to 16, 16 by default.
+    /// It takes this many members, the leader among them: 2 to 16, 16 by default.
     pub most: u16,
 }
 
@@ -57,10 +65,13 @@ impl Default for CreateParty {
     }
 }
 
-/// Request: enter the party of this code. It is answered by [`PartyChanged`] or [`RequestFailed`](crate::RequestFailed).
+/// Request: enter a party. It is answered by [`PartyChanged`] or [`RequestFailed`](crate::RequestFailed).
+///
+/// Where an invite leads to another lobby server than the present one, the plugin goes there as for
+/// [`JoinInvite`](crate::JoinInvite), and goes back to the game's own server when the player is in no party and no room there.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct JoinParty {
-    /// The party has this code ([`PartyInfo::code`]).
+    /// The party has this code ([`PartyInfo::code`]), or this is the text of an invite into it ([`PartyInvite`]).
     pub code: String,
 }
 
@@ -138,6 +149,11 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<PartyInvited>();
 }
 
+/// Returns whether what a player has pasted is an invite, and no bare code.
+pub(crate) fn is_invite(text: &str) -> bool {
+    text.contains([':', '/', '#'])
+}
+
 /// This reads what the game wants of its party.
 #[derive(SystemParam)]
 pub(crate) struct PartyRequests<'w, 's> {
@@ -158,7 +174,9 @@ impl PartyRequests<'_, '_> {
         let disband = self.disband.read().map(|_| PartyRequest::Disband);
         let numbers = self.numbers.read().map(|numbers| PartyRequest::Numbers(numbers.0.clone()));
         let create = self.create.read().map(|create| PartyRequest::Create { most: create.most });
-        let join = self.join.read().map(|join| PartyRequest::Join { code: join.code.clone() });
+        // Invites may lead elsewhere: `systems::invites` follows them.
+        let join = self.join.read().filter(|join| !is_invite(&join.code));
+        let join = join.map(|join| PartyRequest::Join { code: join.code.clone() });
         let invite = self.invite.read().map(|invite| PartyRequest::Invite { player: invite.player });
         let kick = self.kick.read().map(|kick| PartyRequest::Kick { player: kick.player });
         let lead = self.lead.read().map(|lead| PartyRequest::Lead { player: lead.player });

@@ -3,54 +3,38 @@
 //!
 //! The file is a text file with one line for each contact: its id, and what the player calls it. People read and change it.
 
+mod messages;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bevy_app::App;
 use bevy_ecs::change_detection::DetectChanges;
-use bevy_ecs::message::{Message, MessageReader, MessageWriter};
+use bevy_ecs::message::{MessageReader, MessageWriter};
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{ResMut, SystemParam};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use traversal_core::id::{CallId, PlayerId};
+use traversal_core::id::PlayerId;
 use traversal_core::invite::{ContactText, ContactTextError};
 use traversal_core::text;
-use traversal_core::wire::message::{CallAnswer, CallEnd, MAX_CONTACTS, PlayerInfo, Presence, Status};
+use traversal_core::wire::message::{MAX_CONTACTS, Presence, Status};
 use traversal_core::{Command, Event, RequestFailure, RequestKind};
 
-use crate::identity::with_suffix;
+use crate::kept_file::read_text;
 use crate::kept_profiles::replace;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
+pub use messages::{
+    AnswerCall, CallAccepted, CallEnded, CallPlayer, CallRinging, Calling, HangUp, IncomingCall,
+    PresenceChanged, SetStatus,
+};
 
+/// The file has this ending where it lies beside the identity.
+pub(crate) const ENDING: &str = ".contacts";
 /// The file has at most this many bytes: 1,000 lines of some 100 bytes. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
 const HEAD: &str = "# Players who may know when this one is on line, and may call it: ids and names.\n";
-
-/// This is where contacts are kept from one start to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ContactsFile {
-    /// They are kept beside the file of [`IdentitySource::Platform`](crate::IdentitySource::Platform) or
-    /// [`IdentitySource::File`](crate::IdentitySource::File), with `.contacts` behind its name. With another identity they are not
-    /// kept.
-    #[default]
-    BesideIdentity,
-    /// They are kept in this file.
-    File(PathBuf),
-    /// They are not kept: the game keeps them itself.
-    Off,
-}
-
-/// Returns where contacts are kept, if they are. `beside`: the identity's file.
-pub(crate) fn path(kept: &ContactsFile, beside: Option<&Path>) -> Option<PathBuf> {
-    match kept {
-        ContactsFile::File(path) => Some(path.clone()),
-        ContactsFile::BesideIdentity => beside.map(|beside| with_suffix(beside, ".contacts")),
-        ContactsFile::Off => None,
-    }
-}
 
 /// This is what is in the file, and the way to the thread that writes it: a slow disk must not hold up a frame.
 pub(crate) struct Store {
@@ -80,15 +64,7 @@ impl Store {
 }
 
 fn read(path: &Path) -> io::Result<BTreeMap<PlayerId, String>> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let mut content = String::new();
-    if file.take(MAX_FILE + 1).read_to_string(&mut content)? as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes")));
-    }
+    let Some(content) = read_text(path, MAX_FILE)? else { return Ok(BTreeMap::new()) };
     let mut contacts = BTreeMap::new();
     for (number, line) in content.lines().enumerate() {
         let line = line.trim();
@@ -177,103 +153,6 @@ impl Contacts {
     pub fn status(&self) -> &Status {
         &self.status
     }
-}
-
-/// Request: set the status that contacts see. It is answered by [`RequestFailed`](crate::RequestFailed) where the text is longer
-/// than 60 characters or 120 bytes, or breaks another rule of texts.
-#[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
-pub struct SetStatus {
-    /// The player is not at the device.
-    pub away: bool,
-    /// These are the player's own words, at most 60 characters and 120 bytes.
-    pub text: String,
-    /// Contacts are not told in which room the player is.
-    pub hide_room: bool,
-    /// Players who are not among the contacts may call, too.
-    pub strangers_ring: bool,
-}
-
-/// Request: call this player, to play with it. It is answered by [`Calling`] or [`RequestFailed`](crate::RequestFailed); in the end
-/// [`CallAccepted`] or [`CallEnded`] follows.
-#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallPlayer {
-    /// This player is called.
-    pub player: PlayerId,
-}
-
-/// Request: answer a call, see [`IncomingCall`].
-#[derive(Message, Clone, Debug, PartialEq, Eq)]
-pub struct AnswerCall {
-    /// This call is answered.
-    pub call: CallId,
-    /// This is the answer; the caller reads the reason of a no, which is cut to 160 characters and 200 bytes.
-    pub answer: CallAnswer,
-}
-
-/// Request: end a call that this player makes. It is answered by [`CallEnded`].
-#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HangUp {
-    /// This call is to end.
-    pub call: CallId,
-}
-
-/// Outcome: there is news of a contact. How all are is in [`Contacts`].
-#[derive(Message, Clone, Debug, PartialEq, Eq)]
-pub struct PresenceChanged {
-    /// This is the contact.
-    pub player: PlayerId,
-    /// This is the contact's presence, or `None` if it is off line or no longer allows this player.
-    pub presence: Option<Presence>,
-}
-
-/// Outcome: the server was asked to call a player.
-#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calling {
-    /// The call goes by this number.
-    pub call: CallId,
-    /// This player is called.
-    pub player: PlayerId,
-}
-
-/// Outcome: the game of the player who was called rings.
-#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallRinging {
-    /// This is the call.
-    pub call: CallId,
-    /// This player is called.
-    pub player: PlayerId,
-}
-
-/// Outcome: a player calls this one, which answers with [`AnswerCall`]. It rings for half a minute.
-#[derive(Message, Clone, Debug, PartialEq, Eq)]
-pub struct IncomingCall {
-    /// The answer names this call.
-    pub call: CallId,
-    /// This is the caller.
-    pub from: PlayerInfo,
-    /// The caller is among the contacts; else it is a stranger.
-    pub contact: bool,
-}
-
-/// Outcome: a call was taken. Both come into one room, of which [`RoomJoined`](crate::RoomJoined) tells the one who enters it, or
-/// [`RequestFailed`](crate::RequestFailed) why it cannot.
-#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallAccepted {
-    /// This is the call.
-    pub call: CallId,
-    /// This is the other player.
-    pub player: PlayerId,
-}
-
-/// Outcome: a call is over, and nothing came of it.
-#[derive(Message, Clone, Debug, PartialEq, Eq)]
-pub struct CallEnded {
-    /// This is the call.
-    pub call: CallId,
-    /// This is the other player.
-    pub player: PlayerId,
-    /// This is why; its text is fit for a player.
-    pub why: CallEnd,
 }
 
 /// Registers messages and resource.
@@ -444,6 +323,8 @@ impl PeopleSide<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn id(n: u8) -> PlayerId {
@@ -469,13 +350,5 @@ mod tests {
         fs::write(&path, vec![b'#'; MAX_FILE as usize + 1]).unwrap();
         assert!(read(&path).is_err());
         fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn contacts_lie_beside_the_identity_or_where_it_is_said_or_nowhere() {
-        let identity = Some(Path::new("/home/a/player.key"));
-        let beside = ContactsFile::BesideIdentity;
-        assert_eq!(path(&beside, identity), Some("/home/a/player.key.contacts".into()));
-        assert_eq!((path(&beside, None), path(&ContactsFile::Off, identity)), (None, None));
     }
 }

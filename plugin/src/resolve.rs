@@ -1,6 +1,5 @@
 //! Names of lobby servers, resolved on threads of their own: a resolver may take as long as it likes.
 
-mod target;
 #[cfg(test)]
 mod tests;
 
@@ -13,11 +12,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
+use traversal_core::HostPort;
 use traversal_core::address::canonical;
 use traversal_core::classify::RttEstimate;
-
-pub use target::DEFAULT_PORT;
-use target::{Target, target};
 
 /// Turns a name into addresses. May block.
 pub trait Resolve: Send + Sync {
@@ -82,7 +79,7 @@ pub(crate) struct Names {
     waker: Arc<Waker>,
     threads: Arc<AtomicUsize>,
     v6: bool,
-    targets: Vec<Target>,
+    targets: Vec<HostPort>,
     /// This says which target each address was found for.
     owners: BTreeMap<SocketAddr, usize>,
     given: Vec<SocketAddr>,
@@ -122,10 +119,13 @@ impl Names {
         self.owners.clear();
         let mut targets = Vec::new();
         for server in servers {
-            match target(server) {
+            match server.parse() {
                 Ok(target) => targets.push(target),
                 // Nothing would change: no retry is scheduled.
-                Err(reason) => return Some(Resolved::Failed { reason, retry_in: Duration::ZERO }),
+                Err(why) => {
+                    let reason = format!("{server:?} names no server: {why}");
+                    return Some(Resolved::Failed { reason, retry_in: Duration::ZERO });
+                }
             }
         }
         self.targets = targets;
@@ -143,7 +143,7 @@ impl Names {
 
     /// The servers do not answer: their names may lead elsewhere by now.
     pub(crate) fn refresh(&mut self, now: Instant) {
-        let names = self.targets.iter().any(|target| matches!(target, Target::Name { .. }));
+        let names = self.targets.iter().any(|target| target.name().is_some());
         let due = self.resolved_at.is_none_or(|at| now.duration_since(at) >= REFRESH);
         if names && due && self.pending.is_none() && self.retry_at.is_none() {
             self.tried.extend(&self.given);
@@ -158,10 +158,7 @@ impl Names {
 
     /// Returns the name of the machine that this address is one of, where the game names one.
     pub(crate) fn host_at(&self, address: SocketAddr) -> Option<String> {
-        match self.targets.get(*self.owners.get(&address)?)? {
-            Target::Name { host, .. } => Some(host.to_lowercase()),
-            Target::Literal(_) => None,
-        }
+        self.targets.get(*self.owners.get(&address)?)?.name().map(str::to_owned)
     }
 
     /// Returns the servers that these addresses belong to, as the game names them.
@@ -202,16 +199,13 @@ impl Names {
             reported: false,
         };
         for (index, target) in self.targets.iter().enumerate() {
-            match target {
-                Target::Literal(address) => {
-                    if let Some(found) = pending.found.get_mut(index) {
-                        found.push(*address);
-                    }
-                }
-                Target::Name { host, port } => match self.spawn(index, host.clone(), *port, answer.clone()) {
-                    Ok(()) => pending.open += 1,
-                    Err(reason) => pending.errors.push(reason),
-                },
+            if let Some(address) = target.address() {
+                pending.found.get_mut(index).into_iter().for_each(|found| found.push(address));
+                continue;
+            }
+            match self.spawn(index, target.host(), target.port(), answer.clone()) {
+                Ok(()) => pending.open += 1,
+                Err(reason) => pending.errors.push(reason),
             }
         }
         self.pending = Some(pending);

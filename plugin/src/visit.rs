@@ -3,8 +3,8 @@
 //! The game's own servers are told its token and have its keys; one that anybody may have named is told no token, and has
 //! the key that stands in the invite. So the two never mix: each has a driver of its own.
 
-use traversal_core::Secret;
-use traversal_core::invite::{Invite, InviteError};
+use traversal_core::invite::InviteError;
+use traversal_core::{HostPort, RequestKind, Secret};
 
 use crate::config::ServerKey;
 use crate::link::TraversalLink;
@@ -25,10 +25,28 @@ pub(crate) struct Home {
     lobby: Vec<String>,
     token: Vec<u8>,
     server_keys: Vec<ServerKey>,
-    /// The room that the invite leads to is not entered yet.
-    on_its_way: bool,
+    /// What the invite leads to is not entered yet: a room ([`RequestKind::Join`]) or a party ([`RequestKind::Party`]).
+    on_its_way: Option<RequestKind>,
+    /// The player is in a room there.
+    in_room: bool,
+    /// The player is in a party there.
+    in_party: bool,
     /// There is no reason to be elsewhere any more.
     back: bool,
+}
+
+/// This is whether rooms, or parties, were entered and left since it was last asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moves {
+    pub(crate) entered: bool,
+    pub(crate) left: bool,
+}
+
+impl Moves {
+    /// Who has left one and entered one is inside.
+    fn follow(self, inside: &mut bool) {
+        *inside = self.entered || *inside && !self.left;
+    }
 }
 
 /// Returns the name and the key of the server that a player is logged in at now. Without a name it is another node of the
@@ -45,14 +63,19 @@ pub(crate) fn reached(
 }
 
 impl TraversalLink {
-    /// Returns how the server of this invite is reached. `online`: the key of the server that the player is logged in at.
+    /// Returns how the server of an invite is reached. `online`: the key of the server that the player is logged in at.
     ///
     /// # Errors
     /// [`InviteError::OtherKey`].
-    pub(crate) fn way_to(&self, invite: &Invite, online: Option<[u8; 32]>) -> Result<Way, InviteError> {
-        let key = ServerKey(invite.key());
-        let named = |servers: &[String]| servers.iter().any(|server| invite.is_of(server));
-        let reached = self.reached.as_ref().is_some_and(|(name, _)| invite.is_of(name));
+    pub(crate) fn way_to(
+        &self,
+        (server, key): (&HostPort, [u8; 32]),
+        online: Option<[u8; 32]>,
+    ) -> Result<Way, InviteError> {
+        let key = ServerKey(key);
+        let is_it = |name: &String| name.parse().is_ok_and(|name: HostPort| name == *server);
+        let named = |servers: &[String]| servers.iter().any(is_it);
+        let reached = self.reached.as_ref().is_some_and(|(name, _)| is_it(name));
         if reached && online == Some(key.0) {
             return Ok(Way::Here);
         }
@@ -70,37 +93,44 @@ impl TraversalLink {
         Ok(if under_way { Way::Here } else { Way::There { own } })
     }
 
-    /// Logs in to the server of this invite, and keeps the way back. True if the old driver is gone.
-    pub(crate) fn visit(&mut self, invite: &Invite, own: bool) -> bool {
+    /// Logs in to the server of an invite, which leads to a room or a party, and keeps the way back. True if the old driver is
+    /// gone.
+    pub(crate) fn visit(&mut self, (server, key): (&HostPort, [u8; 32]), own: bool, to: RequestKind) -> bool {
         let home = self.home.take().unwrap_or_else(|| Home {
             lobby: self.config.lobby.clone(),
             token: self.config.token.clone(),
             server_keys: self.config.server_keys.clone(),
-            on_its_way: true,
+            on_its_way: None,
+            in_room: false,
+            in_party: false,
             back: false,
         });
         let token = if own { home.token.clone() } else { Vec::new() };
         let gone = self.connect(ConnectLobby {
-            servers: vec![invite.server()],
+            servers: vec![server.to_string()],
             name: None,
             token: Some(Secret::from(token)),
-            server_keys: Some(vec![ServerKey(invite.key())]),
+            server_keys: Some(vec![ServerKey(key)]),
         });
-        self.home = Some(Home { on_its_way: true, back: false, ..home });
+        self.home = Some(Home { on_its_way: Some(to), in_room: false, in_party: false, back: false, ..home });
         gone
     }
 
-    /// Notes what happened: a room was entered, one was left, or what was asked for did not come about.
-    pub(crate) fn note_rooms(&mut self, entered: bool, left: bool, failed: bool) {
+    /// Notes what happened: rooms and parties were entered and left, or what was asked for did not come about.
+    pub(crate) fn note(&mut self, rooms: Moves, parties: Moves, failed: bool) {
         let Some(home) = &mut self.home else { return };
+        rooms.follow(&mut home.in_room);
+        parties.follow(&mut home.in_party);
+        let (inside, entered) = (home.in_room || home.in_party, rooms.entered || parties.entered);
         // What was left on the way there is no reason to turn back.
-        home.back |= if home.on_its_way { failed && !entered } else { left && !entered };
-        home.on_its_way &= !entered;
+        let back = if home.on_its_way.is_some() { failed } else { rooms.left || parties.left };
+        home.back |= back && !inside;
+        home.on_its_way = home.on_its_way.filter(|_| !entered);
     }
 
-    /// Returns whether the player is on its way to a room that an invite leads to.
-    pub(crate) fn is_on_its_way(&self) -> bool {
-        self.home.as_ref().is_some_and(|home| home.on_its_way)
+    /// Returns by which request the player is on its way to what an invite leads to.
+    pub(crate) fn on_its_way(&self) -> Option<RequestKind> {
+        self.home.as_ref()?.on_its_way
     }
 
     /// Returns whether there is no reason any more to be at another server than the game's own ones.

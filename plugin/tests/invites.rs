@@ -46,6 +46,46 @@ fn an_invite_leads_to_another_lobby_server_and_past_the_password_and_the_player_
 }
 
 #[test]
+fn an_invite_into_a_party_leads_to_its_server_and_the_player_comes_home_when_the_party_is_left() {
+    let (home, away) = (lobby(), lobby());
+    let mut leader = Game::new(config(&away, "leader"));
+    leader.write(CreateParty::default());
+    until([&mut leader], "the party is there", 5.0, |[leader]| leader.resource::<CurrentParty>().0.is_some());
+    let invite = leader.resource::<CurrentParty>().invite(leader.resource::<TraversalLink>()).unwrap();
+    assert_eq!(invite.key(), away.public_key());
+    let mut guest = Game::new(config(&home, "guest"));
+    until([&mut guest], "the guest is at home", 5.0, |[guest]| online_at(guest, &home));
+    guest.write(JoinParty { code: invite.link("https://game.example/party") });
+    until([&mut leader, &mut guest], "both are in the party", 10.0, |games| {
+        let members =
+            |game: &Game| game.resource::<CurrentParty>().0.as_ref().map(|party| party.members.len());
+        games.iter().all(|game| members(game) == Some(2))
+    });
+    assert!(online_at(&guest, &away));
+    // A room there is left, and the party is not.
+    guest.write(HostRoom(room()));
+    until([&mut leader, &mut guest], "a room", 5.0, |[_, guest]| !guest.all::<RoomJoined>().is_empty());
+    guest.write(LeaveRoom);
+    let mut frames = 0;
+    until([&mut leader, &mut guest], "it is left, and some frames pass", 5.0, |[_, guest]| {
+        frames += u32::from(!guest.all::<RoomLeft>().is_empty());
+        frames > 20
+    });
+    assert!(online_at(&guest, &away) && guest.resource::<CurrentParty>().0.is_some());
+    guest.write(LeaveParty);
+    until([&mut leader, &mut guest], "the guest is at home again", 5.0, |[_, guest]| online_at(guest, &home));
+    // The party has another code when a member is put out, so a code may lead nowhere: home again, too.
+    let old =
+        PartyInvite::new(&away.addresses().first[0].to_string(), away.public_key(), "AAAAAAAAAA").unwrap();
+    guest.write(JoinParty { code: old.to_string() });
+    until([&mut guest], "there is no such party", 10.0, |[guest]| {
+        let none = RequestFailure::Server(RequestError::NoSuchParty);
+        guest.all::<RequestFailed>().iter().any(|failed| failed.error == none)
+    });
+    until([&mut guest], "the guest is at home once more", 5.0, |[guest]| online_at(guest, &home));
+}
+
+#[test]
 fn an_invite_to_the_present_server_keeps_the_login() {
     let lobby = lobby();
     let mut host = host(&lobby, closed());

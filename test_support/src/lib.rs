@@ -25,6 +25,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use lobby_server::{LobbyServer, RunningServer, Settings};
 
@@ -76,6 +77,19 @@ pub fn receive_from(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+/// Waits until it is so, and looks every 20 ms.
+///
+/// # Panics
+/// It is not so within this many seconds.
+pub fn until(what: &str, seconds: f64, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}: not within {seconds} s");
+        // The pace of looking; the condition above is what is waited for.
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -236,7 +236,7 @@ impl Agent {
     }
 
     /// The same on a channel of its own, told apart from the others on the other side; false also if there are fewer
-    /// than so many ([`CHANNELS`](crate::wire::pair::CHANNELS)).
+    /// than this many ([`CHANNELS`](crate::wire::pair::CHANNELS)).
     pub fn send_on(&mut self, now: Instant, player: PlayerId, channel: u8, payload: &[u8]) -> bool {
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else {
             return false;

@@ -81,7 +81,7 @@ pub enum Command {
         target: RoomTarget,
         /// This is the room's password, if the room wants one.
         password: Option<Secret<String>>,
-        /// The player keeps asking for so long while there is no such room.
+        /// The player keeps asking for this long while there is no such room.
         wait: Duration,
     },
     /// The game wants to leave the room. When the host leaves, another member hosts it, or it closes: see
@@ -185,7 +185,7 @@ pub enum Command {
         code: String,
         /// This is the host's allowance, if the invite has one.
         token: Option<InviteToken>,
-        /// The player keeps asking for so long while there is no such room.
+        /// The player keeps asking for this long while there is no such room.
         wait: Duration,
     },
     /// The game wants to know public rooms and each change among them ([`Event::RoomsChanged`]), until this player enters a
@@ -204,7 +204,7 @@ pub enum Command {
         target: RoomTarget,
         /// This is the room's password, if the room wants one.
         password: Option<Secret<String>>,
-        /// The player keeps asking for so long while there is no such room.
+        /// The player keeps asking for this long while there is no such room.
         wait: Duration,
     },
     /// The game takes the seat that was kept for this player ([`Event::SeatKept`]).

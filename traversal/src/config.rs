@@ -44,44 +44,44 @@ pub struct AgentConfig {
     /// This is what was measured at earlier starts, as hints until it is measured anew ([`kept`](crate::kept)). By
     /// default it is empty.
     pub kept: Vec<KeptProfile>,
-    /// A server may be silent for so long at a login before [`Event::Lobby`](crate::Event) says so (default 4 s). It
+    /// A server may be silent for this long at a login before [`Event::Lobby`](crate::Event) says so (default 4 s). It
     /// is asked again with backoff after that, and a late answer still counts: once it has begun to answer, it is
     /// waited for as long as its round trip demands, so that a login over 5 s comes about.
     pub login_timeout: Duration,
-    /// A request to the server may take so long (default 4 s); on a way whose answers take longer than a second, four
+    /// A request to the server may take this long (default 4 s); on a way whose answers take longer than a second, four
     /// times as long as an answer. What is asked for before the login waits for it.
     pub request_timeout: Duration,
-    /// A request to join may take so long (default 25 s), while the host makes up its mind (M23).
+    /// A request to join may take this long (default 25 s), while the host makes up its mind (M23).
     pub allow_timeout: Duration,
-    /// One attempt to connect to a player may take so long (default 10 s); the plan may shorten it. The time until
+    /// One attempt to connect to a player may take this long (default 10 s); the plan may shorten it. The time until
     /// both NATs are known does not count, up to as much again: who joins right after the login has its ten seconds,
     /// too.
     pub connect_deadline: Duration,
-    /// A match may wait so long (default 60 s) for its turn to search by many sockets or ports, while this player or
-    /// the other one does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its
-    /// deadline waits, too.
+    /// A match may wait this long (default 60 s) for its turn to search by many sockets or ports, while this player or
+    /// the other one does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its deadline
+    /// waits, too.
     pub search_wait: Duration,
     /// This is the first wait before another login after the server was lost (default 0.5 s); it doubles up to
     /// `relogin_max`, with jitter.
     pub relogin_min: Duration,
     /// No wait before another login is longer than this (default 15 s), see `relogin_min`.
     pub relogin_max: Duration,
-    /// After so much idle time (default 15 s) a keepalive goes to the server, until the NAT's timeout is known (M31).
+    /// After this much idle time (default 15 s) a keepalive goes to the server, until the NAT's timeout is known (M31).
     /// RFC 4787 demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
     pub keepalive: Duration,
     /// An established path carries an authenticated ping once in this time (default 400 ms); each measures the round trip.
     pub path_ping: Duration,
-    /// A player of whom nothing authentic arrived for so long is away, [`Event::PeerAway`](crate::Event::PeerAway) (default
-    /// 4 s); on a longer way, after three times as long as an answer takes, up to 20 s.
+    /// A player of whom nothing authentic arrived for this long is away, [`Event::PeerAway`](crate::Event::PeerAway)
+    /// (default 4 s); on a longer way, after three times as long as an answer takes, up to 20 s.
     pub path_timeout: Duration,
-    /// A player who is away is waited for so long (default 60 s), counted from the last answer: then the connection
-    /// is lost, on both sides. It covers a machine that sleeps for a moment, a router that starts anew, and a change
-    /// of network. Where it is not longer than `path_timeout`, nobody is waited for. The server keeps a member's
-    /// place in the room by the room's own setting ([`RoomOptions::keep_seat`](crate::wire::message::RoomOptions::keep_seat)).
+    /// A player who is away is waited for this long (default 60 s), counted from the last answer: then the connection
+    /// is lost, on both sides. It covers a machine that sleeps for a moment, a router that starts anew, and a change of
+    /// network. Where it is not longer than `path_timeout`, nobody is waited for. The server keeps a member's place in
+    /// the room by the room's own setting ([`RoomOptions::keep_seat`](crate::wire::message::RoomOptions::keep_seat)).
     pub away_timeout: Duration,
-    /// A host's silence over the relay is laid for so long to the lobby server, where that does not answer or has
-    /// only just come back (default 20 s): until then the host is not reported as missing, and hosts on. It is the
-    /// time for a restart of the server and two tries to log in.
+    /// A host's silence over the relay is laid for this long to the lobby server, where that does not answer or has
+    /// only just come back (default 20 s): until then the host is not reported as missing, and hosts on. It is the time
+    /// for a restart of the server and two tries to log in.
     pub relay_timeout: Duration,
     /// Packets that only open the own NAT get this TTL, in hops (default 5): it leads beyond all own NATs, and not up to the other side's.
     /// Between a home router behind a carrier's NAT and the other player's router lie far more hops than this. `None`:

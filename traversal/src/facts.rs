@@ -23,7 +23,7 @@ pub const MAX_FOREIGN_RATE: f32 = 10_000.0;
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// This is the longest life of an idle mapping that can be set: no NAT is known that keeps one for longer than a day.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
-/// So many bubble targets can be set. Each is tested eight times within the first second, so they take a third of
+/// This many bubble targets can be set. Each is tested eight times within the first second, so they take a third of
 /// what may be sent in it ([`Caps::datagrams_per_second`](crate::Caps::datagrams_per_second)).
 pub const MAX_BUBBLE_TARGETS: u16 = 8;
 
@@ -51,7 +51,7 @@ pub struct NatFacts {
     /// This says how ports of new mappings are chosen (RFC 4787 section 4.2). The port step is a part of it: from
     /// -[`MAX_STEP`] to [`MAX_STEP`], without 0.
     pub allocation: Option<PortAllocation>,
-    /// So many ports per second are taken by other machines behind the same NAT, 0 to [`MAX_FOREIGN_RATE`].
+    /// This many ports per second are taken by other machines behind the same NAT, 0 to [`MAX_FOREIGN_RATE`].
     pub foreign_rate: Option<f32>,
     /// An idle mapping lives for this long: 1 s to [`MAX_TIMEOUT`]. Keepalives go out after two thirds of it, but no
     /// later than [`AgentConfig::keepalive`](crate::AgentConfig::keepalive) says (M31).
@@ -94,7 +94,7 @@ pub enum FactError {
     /// The text names no ports.
     #[error("\"{0}\" names no ports: PORT, or FIRST-LAST, from 1 to 65535")]
     Ports(String),
-    /// So many bubble targets are too many.
+    /// This many bubble targets are too many.
     #[error("{0} bubble targets are too many: up to {MAX_BUBBLE_TARGETS} ports")]
     TooManyTargets(u32),
 }

@@ -74,7 +74,7 @@ pub struct RoomId(pub u64);
 pub struct RoomEpoch {
     /// The room has this id.
     pub room: RoomId,
-    /// The room has changed its host so often, from 0.
+    /// The room has changed its host this many times, from 0.
     pub epoch: u32,
 }
 

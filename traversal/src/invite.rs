@@ -4,9 +4,9 @@
 //! (RFC 4648 section 5). A link has the part behind the scheme as its fragment, which browsers show to no server.
 
 mod contact;
+mod party;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use base64::Engine;
@@ -14,26 +14,22 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 
-use crate::address::{canonical, is_sendable};
+use crate::host_port::{HostPort, HostPortError};
 use crate::text;
 use crate::wire::message::InviteToken;
 pub use contact::{ContactText, ContactTextError};
+use party::PARTY;
+pub use party::PartyInvite;
 
-/// A lobby server whose address names no port has this UDP port: STUN's (RFC 8489 section 18.6), since the server
-/// answers STUN on it too.
-pub const DEFAULT_PORT: u16 = 3478;
-/// An invite is read from a text of so many bytes at the most. The longest one that can be made has 360, and each of them
+/// An invite is read from a text of at most this many bytes. The longest one that can be made has 360, and each of them
 /// may come as three where a program has put percent signs.
 pub const MAX_INVITE: usize = 1100;
-/// Discord takes join secrets of so many bytes (Discord Social SDK, activity secrets).
+/// Discord takes join secrets of this many bytes (Discord Social SDK, activity secrets).
 pub const DISCORD_SECRET: usize = 128;
-/// Steam takes values of rich presence of so many bytes, `connect` among them (`k_cchMaxRichPresenceValueLength`).
+/// Steam takes values of rich presence of this many bytes, `connect` among them (`k_cchMaxRichPresenceValueLength`).
 pub const STEAM_CONNECT: usize = 256;
 
 const SCHEME: &str = "bevy-traversal:";
-/// A name in DNS has so many characters at the most, and each label so many (RFC 1035 section 2.3.4).
-const MAX_HOST: usize = 253;
-const MAX_LABEL: usize = 63;
 
 /// This says why a text is no invite, or an invite cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +49,9 @@ pub enum InviteError {
     /// What stands behind the `#` is no key.
     #[error("its key is not 32 bytes in base64; copy all of the invite")]
     BadKey,
-    /// What names the server is neither a name nor an address.
-    #[error("its server is not host, host:port or [IPv6]:port, with a port from 1 to 65535")]
-    BadServer,
+    /// What names the server is no host and port.
+    #[error("its server cannot be read: {0}")]
+    BadServer(HostPortError),
     /// The code or the allowance behind it is damaged.
     #[error("its room is not valid; copy all of the invite")]
     BadRoom,
@@ -71,6 +67,12 @@ pub enum InviteError {
     /// It names a player.
     #[error("this names a player, not a room: add it to the contacts")]
     IsPlayer,
+    /// It names a party.
+    #[error("this is an invite into a party, not a room: enter the party by it")]
+    IsParty,
+    /// It names a room, or a server.
+    #[error("this is an invite into a room, not a party: join the room by it")]
+    IsRoom,
     /// This player is in no room that it could invite to, or not logged in.
     #[error("there is no room to invite to, or no lobby server knows of it")]
     NoRoom,
@@ -92,18 +94,10 @@ pub enum InviteError {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Invite {
-    host: Host,
-    port: u16,
+    server: HostPort,
     code: Option<String>,
     token: Option<[u8; InviteToken::LENGTH]>,
     key: [u8; 32],
-}
-
-/// This is where a server is, in a form that is compared.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Host {
-    Ip(IpAddr),
-    Name(String),
 }
 
 impl Invite {
@@ -113,8 +107,8 @@ impl Invite {
     /// # Errors
     /// [`InviteError::BadServer`].
     pub fn new(server: &str, key: [u8; 32]) -> Result<Self, InviteError> {
-        let (host, port) = read_server(server.trim())?;
-        Ok(Self { host, port, code: None, token: None, key })
+        let server = server.parse().map_err(InviteError::BadServer)?;
+        Ok(Self { server, code: None, token: None, key })
     }
 
     /// Returns the invite with a room's short code.
@@ -131,17 +125,19 @@ impl Invite {
         Self { token: self.code.is_some().then(|| token.to_bytes()), ..self }
     }
 
+    /// Returns where the server is.
+    pub fn host_port(&self) -> &HostPort {
+        &self.server
+    }
+
     /// Returns the server as lobby servers are named: `host:port` or `[IPv6]:port`, in lower case.
     pub fn server(&self) -> String {
-        match &self.host {
-            Host::Ip(ip) => SocketAddr::new(*ip, self.port).to_string(),
-            Host::Name(name) => format!("{name}:{}", self.port),
-        }
+        self.server.to_string()
     }
 
     /// Returns whether a server that is named so is this one.
     pub fn is_of(&self, server: &str) -> bool {
-        read_server(server.trim()).is_ok_and(|(host, port)| host == self.host && port == self.port)
+        server.parse().is_ok_and(|server: HostPort| server == self.server)
     }
 
     /// Returns the room's short code; none: the only public room at the server.
@@ -161,12 +157,7 @@ impl Invite {
 
     /// Returns the invite without its scheme, which is shorter and is read all the same.
     pub fn short(&self) -> String {
-        let mut text = match (&self.host, self.port) {
-            (Host::Name(name), DEFAULT_PORT) => name.clone(),
-            (Host::Ip(IpAddr::V4(ip)), DEFAULT_PORT) => ip.to_string(),
-            (Host::Ip(IpAddr::V6(ip)), DEFAULT_PORT) => format!("[{ip}]"),
-            _ => self.server(),
-        };
+        let mut text = self.server.short();
         if let Some(code) = &self.code {
             text.push('/');
             text.push_str(code);
@@ -183,10 +174,7 @@ impl Invite {
     /// Returns a link to a page of the game's: this address, and the invite as its fragment. Browsers keep that to
     /// themselves, so that the page's server and its log learn neither key nor allowance.
     pub fn link(&self, page: &str) -> String {
-        let page = page.split('#').next().unwrap_or_default();
-        let short = self.short();
-        let encoded = short.replace('#', "%23").replace('[', "%5B").replace(']', "%5D");
-        format!("{page}#{encoded}")
+        linked(page, &self.short())
     }
 
     /// Returns the text for a join secret of Discord's rich presence.
@@ -216,26 +204,15 @@ impl FromStr for Invite {
     type Err = InviteError;
 
     fn from_str(text: &str) -> Result<Self, InviteError> {
-        let text = text.trim();
-        if text.len() > MAX_INVITE {
-            return Err(InviteError::TooLong { bytes: text.len(), most: MAX_INVITE });
-        }
         if ContactText::read(text).is_ok_and(|_| text.contains("player/")) {
             return Err(InviteError::IsPlayer);
         }
-        // Chat programs put links into angle brackets.
-        let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
-        let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
-        let body = if scheme.is_some() {
-            let body = &text[SCHEME.len()..];
-            body.strip_prefix("//").unwrap_or(body)
-        } else if text.contains("://") {
-            text.split_once('#').ok_or(InviteError::NoKey)?.1
-        } else {
-            text
-        };
-        let body = decode(body)?;
+        let body = body(text)?;
         let (place, key) = body.split_once('#').ok_or(InviteError::NoKey)?;
+        // A room's invite has one slash at the most: a server may be called "party".
+        if place.strip_prefix(PARTY).is_some_and(|rest| rest.contains('/')) {
+            return Err(InviteError::IsParty);
+        }
         let (server, room) = match place.split_once('/') {
             Some((server, room)) => (server, Some(room).filter(|room| !room.is_empty())),
             None => (place, None),
@@ -247,6 +224,33 @@ impl FromStr for Invite {
         let token: [u8; InviteToken::LENGTH] = token.try_into().map_err(|_| InviteError::BadRoom)?;
         Ok(Self { token: Some(token), ..invite.with_code(code)? })
     }
+}
+
+/// Returns what an invite says behind its scheme, or as the fragment of a link, without percent signs.
+fn body(text: &str) -> Result<String, InviteError> {
+    let text = text.trim();
+    if text.len() > MAX_INVITE {
+        return Err(InviteError::TooLong { bytes: text.len(), most: MAX_INVITE });
+    }
+    // Chat programs put links into angle brackets.
+    let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+    let body = if scheme.is_some() {
+        let body = &text[SCHEME.len()..];
+        body.strip_prefix("//").unwrap_or(body)
+    } else if text.contains("://") {
+        text.split_once('#').ok_or(InviteError::NoKey)?.1
+    } else {
+        text
+    };
+    decode(body)
+}
+
+/// Returns a link to this page with the invite as its fragment.
+fn linked(page: &str, invite: &str) -> String {
+    let page = page.split('#').next().unwrap_or_default();
+    let encoded = invite.replace('#', "%23").replace('[', "%5B").replace(']', "%5D");
+    format!("{page}#{encoded}")
 }
 
 fn within(text: String, most: usize) -> Result<String, InviteError> {
@@ -288,44 +292,6 @@ fn read_code(code: &str) -> Result<String, InviteError> {
         && code.len() <= text::CODE.bytes
         && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if fits { Ok(code.to_ascii_uppercase()) } else { Err(InviteError::BadRoom) }
-}
-
-fn read_server(server: &str) -> Result<(Host, u16), InviteError> {
-    let of_ip = |ip: IpAddr, port: u16| {
-        let address = canonical(SocketAddr::new(ip, port));
-        is_sendable(address).then(|| (Host::Ip(address.ip()), port)).ok_or(InviteError::BadServer)
-    };
-    if let Ok(address) = server.parse::<SocketAddr>() {
-        // A scope counts on one machine alone.
-        if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) {
-            return Err(InviteError::BadServer);
-        }
-        return of_ip(address.ip(), address.port());
-    }
-    let bare = server.strip_prefix('[').and_then(|server| server.strip_suffix(']')).unwrap_or(server);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return of_ip(ip, DEFAULT_PORT);
-    }
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (host, port.parse().map_err(|_| InviteError::BadServer)?)
-        }
-        Some(_) => return Err(InviteError::BadServer),
-        None => (server, DEFAULT_PORT),
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let label = |label: &str| {
-        (1..=MAX_LABEL).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    // What ends in a number is an address that is none, to resolvers too (RFC 6943 section 3.1.1).
-    let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if port == 0 || host.len() > MAX_HOST || numeric || !host.split('.').all(label) {
-        return Err(InviteError::BadServer);
-    }
-    Ok((Host::Name(host.to_ascii_lowercase()), port))
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ mod detection;
 mod env;
 pub mod facts;
 pub mod failure;
+pub mod host_port;
 pub mod id;
 pub mod invite;
 pub mod kept;
@@ -91,6 +92,7 @@ pub use agent::{
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};
+pub use host_port::{DEFAULT_PORT, HostPort, HostPortError};
 pub use kept::KeptProfile;
 pub use known_routers::RouterName;
 pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};

@@ -100,7 +100,7 @@ pub struct NatProfile {
     pub timeout: Option<Duration>,
     /// An idle mapping was seen to live for less than this. `None`: none was.
     pub timeout_below: Option<Duration>,
-    /// So many ports per second are taken by other machines behind the same NAT, as measured. `None`: it was not
+    /// This many ports per second are taken by other machines behind the same NAT, as measured. `None`: it was not
     /// measured.
     pub foreign_rate: Option<f32>,
     /// This says how sure all this is.

@@ -156,16 +156,4 @@ impl Reach {
     pub fn found_by_chance(self, other: Self) -> bool {
         self.may_be_unpredictable() && (other.mapping_may_be_fixed() || self.talks_to_any_port_of(other))
     }
-
-    /// Returns how many replies are expected in the range of a bubble that this side sends; `None`: it does not work.
-    pub fn bubble_cost(self, receiving: Self) -> Option<u32> {
-        if !self.bubble_reaches(receiving) {
-            return None;
-        }
-        if self.mapping_is_fixed() {
-            return Some(1);
-        }
-        // Two probes and the bubble, and what others take in the 20 ms that the three may be spread over.
-        Some(3 + (self.foreign_rate.min(10_000.0) * 0.02) as u32)
-    }
 }

@@ -56,13 +56,13 @@ impl RttEstimate {
         }
     }
 
-    /// Returns the same for what has been sent so many times before (RFC 6298 section 5.5, but every second time
+    /// Returns the same for what has been sent this many times before (RFC 6298 section 5.5, but every second time
     /// only: where many packets are lost, the next one shall not wait for long).
     pub fn overdue_after(&self, repeats: u32) -> Duration {
         self.overdue() * 2u32.saturating_pow(repeats / 2).min(8)
     }
 
-    /// Returns a wait that was made for usual networks, or so many times the time of an answer where this one takes
+    /// Returns a wait that was made for usual networks, or this many times the time of an answer where this one takes
     /// longer.
     pub fn at_least(&self, usual: Duration, answers: u32) -> Duration {
         match self.measured {

@@ -21,21 +21,21 @@ use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// A display name has so many bytes at the most.
+/// A display name has at most this many bytes.
 pub const MAX_NAME: usize = 48;
-/// A room's name has so many bytes at the most.
+/// A room's name has at most this many bytes.
 pub const MAX_ROOM_NAME: usize = 64;
-/// A reason that a player may give another has so many bytes at the most.
+/// A reason that a player may give another has at most this many bytes.
 pub const MAX_REASON: usize = 200;
-/// An operator's announcement has so many bytes at the most: it goes into one datagram of 1,200.
+/// An operator's announcement has at most this many bytes: it goes into one datagram of 1,200.
 pub const MAX_ANNOUNCEMENT: usize = 800;
-/// A room's metadata as a whole (keys and values) has so many bytes at the most.
+/// A room's metadata as a whole (keys and values) has at most this many bytes.
 pub const MAX_METADATA: usize = 384;
-/// What a player says of itself to its contacts has so many bytes at the most.
+/// What a player says of itself to its contacts has at most this many bytes.
 pub const MAX_STATUS: usize = 120;
-/// What players write to each other has so many bytes at the most.
+/// What players write to each other has at most this many bytes.
 pub const MAX_CHAT: usize = 448;
-/// The name of a quick match's mode has so many bytes at the most.
+/// The name of a quick match's mode has at most this many bytes.
 pub const MAX_MODE: usize = 48;
 
 /// So many marks may stand in a row over one letter.
@@ -46,9 +46,9 @@ const MAX_MARKS: usize = 4;
 pub struct Rule {
     /// This names the kind of text, for people: it stands at the beginning of an error.
     pub what: &'static str,
-    /// It may have so many characters (Unicode scalar values).
+    /// It may have this many characters (Unicode scalar values).
     pub chars: usize,
-    /// It may have so many bytes in UTF-8.
+    /// It may have this many bytes in UTF-8.
     pub bytes: usize,
     /// The text may be empty.
     pub empty: bool,
@@ -97,7 +97,7 @@ pub const SEARCH: Rule = Rule { what: "search text", chars: 32, bytes: 64, empty
 /// This rule is for the region that an operator says its server is in.
 pub const REGION: Rule = Rule { what: "region", chars: 16, bytes: 16, empty: true };
 
-/// A game's id has so many bytes at the most.
+/// A game's id has at most this many bytes.
 pub const MAX_GAME: usize = 64;
 
 /// This says which rule a text breaks.
@@ -116,13 +116,13 @@ pub struct TextError {
 pub enum Breach {
     /// It is too long.
     TooLong {
-        /// It has so many characters.
+        /// It has this many characters.
         chars: usize,
-        /// It may have so many characters.
+        /// It may have this many characters.
         max_chars: usize,
-        /// It has so many bytes.
+        /// It has this many bytes.
         bytes: usize,
-        /// It may have so many bytes.
+        /// It may have this many bytes.
         max_bytes: usize,
     },
     /// Nothing of it can be seen.

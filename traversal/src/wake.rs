@@ -15,10 +15,10 @@ pub struct WakeGuard {
 }
 
 impl WakeGuard {
-    /// So many wake-ups in a row may end in a wish for the same instant: what one part of the core finds out may make
+    /// This many wake-ups in a row may end in a wish for the same instant: what one part of the core finds out may make
     /// several others due, each of which sends something.
     pub const PATIENCE: u32 = 64;
-    /// So much is slept from then on between two wake-ups: it is short against any round trip to another player over
+    /// This much is slept from then on between two wake-ups: it is short against any round trip to another player over
     /// the internet, and with it a faulty core costs under 1 % of a processor.
     pub const REST: Duration = Duration::from_millis(10);
 

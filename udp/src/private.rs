@@ -3,8 +3,8 @@
 //! Unix takes the permissions when a file is made ([`options`]). On Windows a new file inherits what its folder grants, so that
 //! is taken from it at once ([`restrict`]), before anything is written.
 
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Options that make a file for writing which, on Unix, nobody but its owner may read or change (mode 600).
@@ -38,6 +38,20 @@ pub fn restrict(path: &Path) -> io::Result<()> {
         let _ = path;
         Ok(())
     }
+}
+
+/// Reads a whole file of at most this many bytes. A longer one is none that this program has written: it is not read to its end,
+/// however long it is or becomes.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`]: it has more bytes. Else the system's.
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Returns whether others on this machine may read or change the file. Administrators, and the system, may anyway and
@@ -164,6 +178,21 @@ mod tests {
             assert!(is_open_to_others(&path).unwrap());
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound_and_no_further() {
+        let path = std::env::temp_dir().join(format!("traversal_udp-bound-{}", std::process::id()));
+        std::fs::write(&path, [7; 100]).unwrap();
+        assert_eq!(read_at_most(&path, 100).unwrap(), [7; 100]);
+        let error = read_at_most(&path, 99).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(error.to_string(), "it is longer than 99 bytes");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read_at_most(&path, u64::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+        // One that never ends.
+        #[cfg(unix)]
+        assert_eq!(read_at_most(Path::new("/dev/zero"), 10).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     /// Lists as Windows writes them.

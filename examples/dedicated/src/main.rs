@@ -17,9 +17,7 @@ use std::time::{Duration, Instant};
 use bevy_app::{App, TaskPoolPlugin, Update};
 use bevy_ecs::prelude::*;
 use bevy_time::TimePlugin;
-use bevy_traversal::{
-    IdentitySource, KeptProfiles, KnownServers, RoomOptions, ServerKey, TraversalConfig, TraversalPlugin,
-};
+use bevy_traversal::{IdentitySource, KeptFile, RoomOptions, ServerKey, TraversalConfig, TraversalPlugin};
 use clap::Parser;
 use headless::Output;
 use headless::args::seconds;
@@ -125,8 +123,8 @@ fn open(cli: &Cli, number: u16, output: &Arc<Output>) -> App {
         identity: identity.map_or(IdentitySource::Ephemeral, IdentitySource::File),
         // A server's address is its own, and its operator opens the port.
         port_mapping: Vec::new(),
-        kept_profiles: KeptProfiles::Off,
-        known_servers: if cli.identities.is_some() { KnownServers::default() } else { KnownServers::Off },
+        kept_profiles: KeptFile::Off,
+        known_servers: if cli.identities.is_some() { KeptFile::default() } else { KeptFile::Off },
         ..TraversalConfig::default()
     };
     let options = RoomOptions {

@@ -124,7 +124,7 @@ pub(crate) enum Sub {
     /// Be in a party, and wait for quick matches with all of it
     ///
     /// Succeeds after --matches, or when what was to be done with the party is done.
-    #[command(after_help = party::EVENTS)]
+    #[command(after_help = format!("{}\n\n{}", party::EVENTS, chat::EVENTS))]
     Party {
         #[command(flatten)]
         party: PartyArgs,
@@ -178,7 +178,8 @@ impl Sub {
             Self::Host { serving, .. } => serving.is_wanted(),
             Self::Join { invite, lan, .. } => invite.is_some() || *lan,
             Self::Rooms { rooms, .. } => rooms.lan,
-            Self::Nat { .. } | Self::Quick { .. } | Self::Party { .. } | Self::People(_) => false,
+            Self::Party { party, .. } => party.is_invited(),
+            Self::Nat { .. } | Self::Quick { .. } | Self::People(_) => false,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use bevy_traversal::{
-    ChatReceived, ChatRefused, ChatSent, ChatSwitched, ChatTo, Contacts, CurrentRoom, LobbyLink, MutePlayer,
-    PlayerId, PlayerReported, ReportPlayer, SendChat,
+    ChatReceived, ChatRefused, ChatSent, ChatSwitched, ChatTo, Contacts, CurrentParty, CurrentRoom,
+    LobbyLink, MutePlayer, PlayerId, PlayerReported, ReportPlayer, SendChat,
 };
 use clap::Args;
 use headless::Output;
@@ -118,13 +118,13 @@ pub(crate) struct Writers<'w> {
 pub(crate) fn say(
     mut lines: ResMut<Lines>,
     (room, contacts, link): (Res<CurrentRoom>, Res<Contacts>, Res<LobbyLink>),
+    party: Res<CurrentParty>,
     output: Res<Output>,
     mut out: Writers,
 ) {
     let can_be_read = |line: &Line| match line {
         Line::Say(ChatTo::Player(player), _) => contacts.presence(*player).is_some(),
-        // Whether there is a party the agent knows.
-        Line::Say(ChatTo::Party, _) => true,
+        Line::Say(ChatTo::Party, _) => party.0.as_ref().is_some_and(|party| party.members.len() > 1),
         Line::Say(..) => room.info.is_some(),
         Line::Mute(..) => true,
         Line::Report(..) => link.online(),

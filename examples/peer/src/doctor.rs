@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bevy_traversal::{IdentitySource, KeptProfiles, ServerKey, TraversalConfig};
+use bevy_traversal::{IdentitySource, KeptFile, ServerKey, TraversalConfig};
 use clap::Args;
 use headless::Output;
 use headless::args::seconds;
@@ -54,7 +54,7 @@ impl Doctor {
             name: name.into(),
             // It leaves nothing behind, and is nobody whom others could know.
             identity: IdentitySource::Ephemeral,
-            kept_profiles: KeptProfiles::Off,
+            kept_profiles: KeptFile::Off,
             ..TraversalConfig::default()
         }
     }

@@ -29,7 +29,7 @@ use bevy_app::{App, ScheduleRunnerPlugin, TaskPoolPlugin, Update};
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_time::TimePlugin;
 use bevy_traversal::{
-    AgentConfig, IdentitySource, KeptProfiles, NatFacts, Transport, TraversalConfig, TraversalPlugin,
+    AgentConfig, IdentitySource, KeptFile, NatFacts, Transport, TraversalConfig, TraversalPlugin,
 };
 use headless::Output;
 use serde_json::json;
@@ -132,9 +132,9 @@ fn config(common: &Common, game: Option<&Game>, (stock, manual): (bool, NatFacts
         ..TraversalConfig::default()
     };
     if common.no_nat_file {
-        config.kept_profiles = KeptProfiles::Off;
+        config.kept_profiles = KeptFile::Off;
     } else if let Some(file) = &common.nat_file {
-        config.kept_profiles = KeptProfiles::File(file.clone());
+        config.kept_profiles = KeptFile::File(file.clone());
     }
     if common.no_port_mapping {
         config.port_mapping.clear();

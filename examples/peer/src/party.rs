@@ -13,7 +13,7 @@ use bevy_traversal::{
     LeadParty, LeaveParty, LeaveRoom, LobbyChanged, LobbyFailed, LobbyState, MatchFound, PartyChanged,
     PartyEnded, PartyInfo, PartyInvited, PartyMate, PeerConnected, PlayerId, QueueChanged, QuickMatch,
     QuickTeams, RequestError, RequestFailed, RequestFailure, RoomJoined, RoomLeft, SetPartyNumbers,
-    TraversalConfig, TraversalPlugin,
+    TraversalConfig, TraversalLink, TraversalPlugin,
 };
 use clap::Args;
 use headless::Output;
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::FRAME;
 use crate::args::Common;
+use crate::chat::{self, ChatArgs};
 use crate::finish::end;
 use crate::quick::{Answer, RulesArgs};
 
@@ -30,8 +31,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 pub(crate) const EVENTS: &str = "JSON events (--json):
   logged_in        player
-  party            code, most, queued, members (player, name, leads, away), mates (entities of the other members): the party is
-                   like this now
+  party            code, invite (the text for --code of players at any lobby server), most, queued, members (player, name, leads,
+                   away), mates (entities of the other members): the party is like this now
   party_invited    code, player, name, contact
   party_ended      text
   queue            position, waiting, players, estimate_s; null: the wait is over
@@ -48,8 +49,8 @@ pub(crate) struct PartyArgs {
     /// Make a party that takes so many members
     #[arg(long, value_name = "MOST", value_parser = clap::value_parser!(u16).range(2..=16))]
     create: Option<u16>,
-    /// Enter the party of this code
-    #[arg(long, conflicts_with = "create")]
+    /// Enter the party of this code, or that this invite leads to: its text or a link, which needs no --lobby
+    #[arg(long, value_name = "CODE|TEXT", conflicts_with = "create")]
     code: Option<String>,
     /// Enter the party that a contact invites to
     #[arg(long, conflicts_with_all = ["create", "code"])]
@@ -92,6 +93,15 @@ pub(crate) struct PartyArgs {
     /// How long to stay in the room after the connection; without --mode in the party, once it has --members
     #[arg(long = "for", value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     stay: Duration,
+    #[command(flatten)]
+    chat: ChatArgs,
+}
+
+impl PartyArgs {
+    /// Returns whether the lobby server is named by an invite.
+    pub(crate) fn is_invited(&self) -> bool {
+        self.code.as_ref().is_some_and(|code| code.contains('#') || code.contains("%23"))
+    }
 }
 
 fn own_number(text: &str) -> Result<(String, i32), String> {
@@ -148,11 +158,15 @@ pub(crate) fn run(
         .add_plugins(TraversalPlugin { config })
         .insert_resource(output)
         .insert_resource(task)
-        .add_systems(Update, (lobby, party, act, queue, rooms, finish).chain());
+        .insert_resource(chat::Lines::of(&args.chat))
+        .add_systems(
+            Update,
+            ((lobby, party, act, queue, rooms).chain(), (chat::say, chat::print).chain(), finish).chain(),
+        );
     headless::exit_code(&app.run())
 }
 
-fn told(party: &PartyInfo, mates: usize) -> Value {
+fn told(party: &PartyInfo, invite: Option<String>, mates: usize) -> Value {
     let leader = party.leader();
     let members: Vec<Value> = party
         .members
@@ -163,7 +177,8 @@ fn told(party: &PartyInfo, mates: usize) -> Value {
                    "away": member.away})
         })
         .collect();
-    json!({"code": party.code, "most": party.most, "queued": party.queued, "members": members, "mates": mates})
+    json!({"code": party.code, "invite": invite, "most": party.most, "queued": party.queued, "members": members,
+           "mates": mates})
 }
 
 fn lobby(
@@ -178,6 +193,11 @@ fn lobby(
         task.args.allow.iter().for_each(|player| contacts.allow(*player, ""));
         if !task.args.number.is_empty() {
             numbers.write(SetPartyNumbers(task.args.number.iter().cloned().collect()));
+        }
+        if let Some(code) = task.args.code.clone().filter(|_| task.args.is_invited()) {
+            // It leads to its lobby server by itself.
+            task.entered = true;
+            join.write(JoinParty { code });
         }
     }
     for LobbyChanged(state) in changed.read() {
@@ -206,10 +226,12 @@ fn party(
     (mut changed, mut ended): (MessageReader<PartyChanged>, MessageReader<PartyEnded>),
     (mut invited, mut failed): (MessageReader<PartyInvited>, MessageReader<RequestFailed>),
     (mut join, mut invite): (MessageWriter<JoinParty>, MessageWriter<InviteToParty>),
+    (current, link): (Res<CurrentParty>, Res<TraversalLink>),
     mates: Query<&PartyMate>,
 ) {
     for PartyChanged(party) in changed.read() {
-        output.event("party", told(party, mates.iter().count()));
+        let invite = current.invite(&link).map(|invite| invite.to_string());
+        output.event("party", told(party, invite, mates.iter().count()));
         for player in std::mem::take(&mut task.args.invite) {
             invite.write(InviteToParty { player });
         }

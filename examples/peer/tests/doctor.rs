@@ -131,6 +131,15 @@ fn a_name_that_leads_nowhere_is_told_and_the_deadline_holds() {
 }
 
 #[test]
+fn a_lobby_that_is_no_host_is_told_with_what_to_write_instead() {
+    let mut program = doctor(&["--json", "--deadline", "3", "--lobby", "https://lobby.example.com"]);
+    let end = program.exit(20.0);
+    assert!(!end.success(), "{end}");
+    assert_eq!(status(&checks(&program), "lobby name"), "bad", "{}", program.log());
+    assert!(program.log().contains("write HOST or HOST:PORT alone"), "{}", program.log());
+}
+
+#[test]
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] // of which the server's ciphers are here
 fn tls_of_the_lobby_server_is_told_apart_from_another_programs_and_from_none() {
     let (certificate, key) = test_support::certificates::ONE.write(&test_support::scratch("doctor-tls"));

@@ -82,7 +82,7 @@ fn what_is_no_invite_is_refused_with_what_to_do() {
         ("K7PX2M", "copy all of the invite"),
         (
             "bevy-traversal:lobby.example.com:0#BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
-            "its server is not host",
+            "its port is no number from 1 to 65535",
         ),
     ] {
         invited("A", text, &["--deadline", "5"]).failure(10.0, says);

@@ -1,9 +1,11 @@
 //! Parties: players who stay together, and wait for quick matches with their leader.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::process::Command;
+
 use serde_json::Value;
 use test_support::programs::{Lobby, Program};
-use test_support::scratch;
+use test_support::{program, scratch};
 
 /// Makes a party, and returns its code.
 fn leader(lobby: &Lobby, args: &[&str]) -> (Program, String) {
@@ -97,6 +99,67 @@ fn a_contact_is_invited_and_comes() {
     second.success(20.0);
     assert_eq!(names(&first), ["L", "B"]);
     assert_eq!(second.events("party_invited").len(), 1, "{}", second.log());
+}
+
+#[test]
+fn an_invite_leads_to_the_party_from_anywhere_and_has_the_servers_key() {
+    let (lobby, other) = (Lobby::start(), Lobby::start());
+    let (mut first, _) = leader(&lobby, &["--members", "4", "--for", "2", "--deadline", "60"]);
+    let text = first.events("party")[0]["invite"].as_str().unwrap().to_owned();
+    assert!(text.starts_with(&format!("bevy-traversal:party/{}/", lobby.address)), "{text}");
+    let invited = |name: &'static str, code: &str, args: &[&str]| {
+        let mut command = Command::new(program("peer"));
+        command.args(["party", "--json", "--no-port-mapping", "--name", name, "--code", code]).args(args);
+        Program::start(name, &mut command)
+    };
+    let stays = ["--members", "4", "--for", "2", "--deadline", "60"];
+    // One who has nothing but the text, one who has it as a link, and one who is at another lobby server.
+    let mut nothing = invited("B", &text, &stays);
+    let fragment = text.trim_start_matches("bevy-traversal:").replace('#', "%23");
+    let mut link = invited("C", &format!("https://game.example/party#{fragment}"), &stays);
+    let mut elsewhere = member(&other, "D", &text, &stays);
+    for program in [&mut nothing, &mut link, &mut elsewhere, &mut first] {
+        wait_for_members(program, 4);
+        program.success(30.0);
+    }
+    let is_full = |party: &Value| party["members"].as_array().unwrap().len() == 4;
+    assert!(first.events("party").iter().any(is_full), "{}", first.log());
+    // The key of another server, and an invite into a room.
+    let key = other.key.replace('+', "-").replace('/', "_");
+    let forged = format!("{}#{}", text.split('#').next().unwrap(), key.trim_end_matches('='));
+    let mut fooled = invited("E", &forged, &["--deadline", "8"]);
+    fooled.failure(20.0, "");
+    assert!(fooled.events("party").is_empty() && fooled.events("logged_in").is_empty(), "{}", fooled.log());
+    let room = text.replace("party/", "");
+    invited("F", &room, &["--deadline", "8"]).failure(20.0, "this is an invite into a room, not a party");
+}
+
+#[test]
+fn members_write_to_each_other_and_to_nobody_else() {
+    let lobby = Lobby::start();
+    // The first line waits until somebody is there who can read it.
+    let says = ["--members", "9", "--deadline", "60", "--chat", "--say", "/party welcome"];
+    let (mut first, code) = leader(&lobby, &says);
+    let reads = ["--members", "9", "--deadline", "60", "--chat"];
+    let mut second = member(&lobby, "B", &code, &reads);
+    let (mut apart, _) = leader(&lobby, &reads);
+    let read = second.event("chat", 20.0);
+    assert_eq!(
+        (&read["from"], &read["to"], &read["text"]),
+        (&"A".into(), &"party".into(), &"welcome".into())
+    );
+    assert_eq!(first.event("chat_sent", 10.0)["to"], "party");
+    second.give("/party thank you");
+    assert_eq!(first.event("chat", 10.0)["text"], "thank you");
+    // Who is in another party reads nothing of that, and is read by its own one alone.
+    apart.give("/party anybody?");
+    assert_eq!(apart.event("chat_sent", 10.0)["to"], "party");
+    apart.give("hello, room");
+    assert_eq!(apart.event("chat_refused", 10.0)["to"], "room");
+    second.give("/party again");
+    assert_eq!(first.event("chat", 10.0)["text"], "again");
+    assert_eq!((first.events("chat").len(), second.events("chat").len()), (2, 1), "{}", second.log());
+    assert!(apart.events("chat").is_empty(), "{}", apart.log());
 }
 
 #[test]

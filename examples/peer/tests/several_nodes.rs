@@ -145,3 +145,34 @@ fn a_guest_that_is_started_again_at_another_node_is_sent_to_its_seat() {
     back.success(30.0);
     assert_played(&back, "A");
 }
+
+#[test]
+fn a_seat_outlives_the_end_of_the_node_that_has_kept_it() {
+    let Some(mut nodes) = Nodes::start() else { return };
+    let mut host = nodes.one.peer("A", "host", &["--players", "3", "--for", "120"]);
+    let code = host.event("room", 10.0)["code"].as_str().unwrap().to_owned();
+    let mut other = nodes.one.peer("B", "join", &["--room", &code, "--for", "120"]);
+    other.event("game_message", 15.0);
+    let key = scratch("seat").join("key").to_str().unwrap().to_owned();
+    let mut lost = nodes.one.peer("C", "join", &["--room", &code, "--identity", &key, "--for", "120"]);
+    lost.event("game_message", 15.0);
+    let joined = lost.events("logged_in")[0]["player"].clone();
+    lost.kill();
+    for program in [&mut host, &mut other] {
+        assert_eq!(program.event("player_away", 20.0)["player"], joined);
+    }
+    nodes.one.kill();
+    for program in [&mut host, &mut other] {
+        program.event("logged_in", 60.0);
+    }
+    // The other node keeps the seat by the note that the host has shown.
+    let back = ["--room", &code, "--identity", &key, "--take-seat", "--for", "2"];
+    let mut back = nodes.two.peer("C", "join", &back);
+    assert_eq!(back.event("seat_kept", 30.0)["room"], "r1");
+    assert_eq!(other.event("player_back", 20.0)["player"], joined);
+    back.success(30.0);
+    assert_played(&back, "A");
+    for program in [&host, &other] {
+        assert_undisturbed(program);
+    }
+}

@@ -192,7 +192,7 @@ impl Stage {
         let relayed = u.ratio(1, 4)?;
         let channel = self.channels.values_mut().nth(index).expect("as many as there are");
         let sealed = match payload {
-            Some(payload) => channel.seal_data(payload),
+            Some(payload) => channel.seal_data_on(0, payload),
             None => channel.seal_message(message),
         };
         let Some(sealed) = sealed else { return Ok(None) };

@@ -5,6 +5,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use crate::files::folder_of;
+
 /// Listens at this file. What a server that was killed has left there is taken away.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     match path.symlink_metadata() {
@@ -12,9 +14,8 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
         Ok(_) if UnixStream::connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
         _ => {}
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Nobody else can look into this folder while the socket has the rights that it was made with.
-    let private = tempfile::Builder::new().prefix(".admin").tempdir_in(folder)?;
+    let private = tempfile::Builder::new().prefix(".admin").tempdir_in(folder_of(path))?;
     let made = private.path().join("s");
     let listener = UnixListener::bind(&made)?;
     std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;

@@ -1,9 +1,12 @@
 //! What an operator sets, and where it comes from: flags, environment, file, defaults, in this order.
 
+mod meaning;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
@@ -12,11 +15,9 @@ use serde::{Deserialize, Serialize};
 use traversal_core::address::canonical;
 use traversal_core::{Secret, TLS_PORT};
 
+use super::ServerConfig;
 use super::rules;
 use super::sources::{Environment, nearest, one_or_many, secret, secret_text};
-use super::{DEFAULT_PORT, RINGS_AT_ONCE, STRANGERS_AT_ONCE, ServerConfig, relay_rate, ring_rate};
-use crate::budget::{RelayBudget, RelayBudgets};
-use crate::link::{Place, PlacesError, Resolver};
 use crate::relay::RelayMode;
 
 /// These are all settings of the program. The fields are the keys of the configuration file; in upper case behind
@@ -305,92 +306,6 @@ impl Settings {
     pub fn validate(&self) -> Result<(), ConfigError> {
         rules::check(self)
     }
-
-    /// Returns the core's part of the settings.
-    pub fn server(&self) -> ServerConfig {
-        ServerConfig {
-            region: self.region.clone(),
-            games: self.games.clone(),
-            session_timeout: Duration::from_secs(self.session_timeout_s),
-            keep_seat: Duration::from_secs(self.keep_seat_s),
-            max_sessions: self.max_sessions,
-            max_sessions_per_address: self.max_sessions_per_address,
-            max_rooms: self.max_rooms,
-            max_rooms_per_address: self.max_rooms_per_address,
-            max_queued_per_address: self.max_queued_per_address,
-            max_contacts: self.max_contacts,
-            ring_rate: ring_rate(self.rings_per_minute, RINGS_AT_ONCE),
-            stranger_ring_rate: ring_rate(self.stranger_rings_per_minute, STRANGERS_AT_ONCE),
-            same_nat_mask_v4: self.same_nat_mask_v4,
-            same_nat_mask_v6: self.same_nat_mask_v6,
-            relay: self.relay,
-            relay_games: self.relay_games.clone(),
-            relay_rate: relay_rate(self.relay_kilobytes_per_s),
-            relay_total_rate: relay_rate(self.relay_total_kilobytes_per_s),
-            relay_budgets: self.relay_budgets(),
-            relay_lifetime: Duration::from_secs(self.relay_lifetime_s),
-            chat: self.chat,
-            stun: self.stun,
-            ..ServerConfig::default()
-        }
-    }
-
-    /// Returns what the relay may send in a day and a month.
-    fn relay_budgets(&self) -> RelayBudgets {
-        let bytes = |gigabytes: u32| (gigabytes > 0).then(|| u64::from(gigabytes) * 1_000_000_000);
-        let all = RelayBudget {
-            day: bytes(self.relay_gigabytes_per_day),
-            month: bytes(self.relay_gigabytes_per_month),
-        };
-        let mut games: BTreeMap<String, RelayBudget> = BTreeMap::new();
-        for (game, gigabytes) in &self.relay_games_gigabytes_per_day {
-            games.entry(game.clone()).or_default().day = bytes(*gigabytes);
-        }
-        for (game, gigabytes) in &self.relay_games_gigabytes_per_month {
-            games.entry(game.clone()).or_default().month = bytes(*gigabytes);
-        }
-        RelayBudgets { all, games }
-    }
-
-    /// Returns how to find the other server, if there is to be one.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`]: its place cannot be read.
-    pub(crate) fn resolver(&self) -> Result<Option<Resolver>, ConfigError> {
-        let Some(neighbour) = &self.neighbour else { return Ok(None) };
-        let wrong = |error: PlacesError| ConfigError::Value(format!("neighbour: {error}"));
-        let neighbour = Place::read(neighbour).map_err(wrong)?;
-        let link = match &self.neighbour_link {
-            Some(link) => Place::read(link).map_err(wrong)?,
-            None => neighbour.link().ok_or_else(|| {
-                ConfigError::Value("neighbour: its port has no two after it; give neighbour_link too".into())
-            })?,
-        };
-        Ok(Some(Resolver { neighbour, link }))
-    }
-
-    /// Returns how many bytes of buffer are asked of the system for each UDP socket and direction.
-    pub(crate) fn socket_buffer(&self) -> usize {
-        self.socket_buffer_kilobytes as usize * 1000
-    }
-
-    /// Gives the sockets to open, and for each whether a missing one is an error.
-    pub(crate) fn addresses(&self) -> Vec<(SocketAddr, bool)> {
-        if self.bind.is_empty() {
-            vec![
-                (SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)), true),
-                (SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)), false),
-            ]
-        } else {
-            self.bind.iter().map(|bind| (*bind, true)).collect()
-        }
-    }
-
-    /// Returns the second port beside this first address: the one that was set, else the next one (3479 after 3478).
-    pub(crate) fn second_port_for(&self, first: SocketAddr) -> u16 {
-        let next = if first.port() == 0 { 0 } else { first.port().wrapping_add(1) };
-        self.second_port.unwrap_or(next)
-    }
 }
 
 fn unknown(figment: &Figment, key: &str, known: &Dict) -> ConfigError {
@@ -409,113 +324,6 @@ fn unknown(figment: &Figment, key: &str, known: &Dict) -> ConfigError {
                 place: String::from("the environment"),
                 nearest: nearest.map(|name| variable(name)),
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Serialize)]
-    struct Flags {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        http: Option<SocketAddr>,
-    }
-
-    #[test]
-    fn flags_win_over_the_file_and_unknown_keys_are_errors() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("lobby.toml");
-        std::fs::write(
-            &file,
-            "bind = \"127.0.0.1:0\"\ngames = [\"a\", \"b\"]\nhttp = \"127.0.0.1:1\"\nmax_rooms = 3\n",
-        )
-        .unwrap();
-        let settings = Settings::load(Some(&file), Flags { http: None }).unwrap();
-        assert_eq!(settings.bind, ["127.0.0.1:0".parse().unwrap()]);
-        assert_eq!(settings.games, ["a", "b"]);
-        assert_eq!(settings.http, "127.0.0.1:1".parse().unwrap());
-        assert_eq!(settings.server().max_rooms, 3);
-        let flags = Flags { http: Some("127.0.0.1:2".parse().unwrap()) };
-        let mapped = Flags { http: Some("[::ffff:127.0.0.1]:2".parse().unwrap()) };
-        assert_eq!(Settings::load(None, mapped).unwrap().http, "127.0.0.1:2".parse().unwrap());
-        assert_eq!(Settings::load(Some(&file), flags).unwrap().http, "127.0.0.1:2".parse().unwrap());
-
-        std::fs::write(&file, "bund = \"127.0.0.1:0\"\n").unwrap();
-        let error = Settings::load(Some(&file), Flags { http: None }).unwrap_err();
-        let text = crate::check::chain(&error);
-        assert!(text.contains("\"bund\"") && text.contains("the nearest is \"bind\""), "{text}");
-        assert!(text.contains("lobby.toml"), "{text}");
-        assert!(Settings::load(Some(&directory.path().join("none.toml")), Flags { http: None }).is_err());
-    }
-
-    fn environment(variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        Settings::from_sources(None, &Environment::of(variables), Flags { http: None })
-    }
-
-    #[test]
-    fn the_environment_is_read_as_people_write_it() {
-        let settings = environment(&[
-            ("LOBBY_TOKEN", "0012345"),
-            ("LOBBY_NO_TCP", "1"),
-            ("LOBBY_NO_HTTP", "yes"),
-            ("LOBBY_STUN", "Off"),
-            ("LOBBY_GAMES", "7, chess"),
-            ("LOBBY_BIND", "[::1]:3478,127.0.0.1:3478"),
-            ("LOBBY_SECOND_PORT", "5000"),
-            ("LOBBY_RELAY", "never"),
-            ("LOBBY_RELAY_GAMES", "{chess=\"only\"}"),
-            ("LOBBY_CONFIG", "read elsewhere"),
-            ("LOBBY_SERVICE_HOST", "10.0.0.1"),
-            ("PATH", "/bin"),
-        ])
-        .unwrap();
-        assert_eq!(settings.token.as_ref().map(|token| token.as_str()), Some("0012345"));
-        assert!(settings.no_tcp && settings.no_http && !settings.stun);
-        assert_eq!(settings.games, ["7", "chess"]);
-        assert_eq!(settings.bind, ["[::1]:3478".parse().unwrap(), "127.0.0.1:3478".parse().unwrap()]);
-        assert_eq!((settings.second_port, settings.relay), (Some(5000), RelayMode::Never));
-        assert_eq!(settings.relay_games["chess"], RelayMode::Only);
-        for (name, value, said) in [
-            (
-                "LOBBY_MAX_SESSION",
-                "5",
-                "LOBBY_MAX_SESSION in the environment is no setting; the nearest is LOBBY_MAX_SESSIONS",
-            ),
-            ("LOBBY_NO_TCP", "maybe", "LOBBY_NO_TCP"),
-            ("LOBBY_SECOND_PORT", "first", "LOBBY_SECOND_PORT"),
-            ("LOBBY_COLOUR", "red", "lobby.example.toml"),
-            ("LOBBY_TOKEN", "", "leave it out"),
-        ] {
-            let text = crate::check::chain(&environment(&[(name, value)]).unwrap_err());
-            assert!(text.contains(said), "{name}={value}: {text}");
-        }
-    }
-
-    #[test]
-    fn a_file_may_say_numbers_and_truth_in_quotes_and_texts_without() {
-        let read = |text: &str| {
-            let figment = Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(text));
-            Settings::read(&figment)
-        };
-        let settings =
-            read("token = 12345\nno_tcp = \"yes\"\nstun = 0\nmax_rooms = \"7\"\ngames = [1, \"b\"]").unwrap();
-        assert_eq!(settings.token.as_ref().map(|token| token.as_str()), Some("12345"));
-        assert!(settings.no_tcp && !settings.stun);
-        assert_eq!((settings.max_rooms, settings.games), (7, vec!["1".into(), "b".into()]));
-        let text = crate::check::chain(&read("token = 1.50").unwrap_err());
-        assert!(text.contains("quotes"), "what was written is not known any more: {text}");
-    }
-
-    #[test]
-    fn the_example_file_says_the_defaults() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("lobby.example.toml");
-        assert_eq!(Settings::load(Some(&file), Flags { http: None }).unwrap(), Settings::default());
-        let text = std::fs::read_to_string(file).unwrap();
-        for key in defaults().keys() {
-            assert!(text.contains(key), "{key} is missing");
         }
     }
 }

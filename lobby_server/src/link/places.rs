@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU16;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use crate::config::DEFAULT_PORT;
+use traversal_core::HostPort;
+
 use crate::status::Handle;
 
 /// The link has the port so far behind the first one, unless the settings say another: the second port is between them.
@@ -25,79 +27,33 @@ pub struct NeighbourPlaces {
     pub links: Vec<SocketAddr>,
 }
 
-/// The other server's place cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is no place of a lobby server: write HOST or HOST:PORT, for example lobby2.example.org or 198.18.0.11:3478"
-)]
-pub struct PlacesError {
-    /// This was to be read.
-    pub text: String,
+/// Returns where the other server's end of the link is by default; none: there is no such port.
+pub(crate) fn link_of(neighbour: &HostPort) -> Option<HostPort> {
+    let port = NonZeroU16::new(neighbour.port().checked_add(LINK_PORT_BEHIND)?)?;
+    Some(neighbour.clone().with_port(port))
 }
 
-/// This is a host and a port, as the operator writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl Place {
-    /// Reads `HOST`, `HOST:PORT`, `IPv4`, `IPv6` or `[IPv6]:PORT`.
-    pub(crate) fn read(text: &str) -> Result<Self, PlacesError> {
-        let wrong = || PlacesError { text: text.into() };
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Self::checked(address.ip().to_canonical().to_string(), address.port()).ok_or_else(wrong);
-        }
-        if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            return Self::checked(ip.to_canonical().to_string(), DEFAULT_PORT).ok_or_else(wrong);
-        }
-        let (host, port) = match text.split_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
-            None => (text, DEFAULT_PORT),
-        };
-        // RFC 1123 section 2.1, and the underscore that names in use have.
-        let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        let name = (1..=253).contains(&host.len()) && host.bytes().all(usual);
-        Some(host).filter(|_| name).and_then(|host| Self::checked(host.into(), port)).ok_or_else(wrong)
-    }
-
-    fn checked(host: String, port: u16) -> Option<Self> {
-        let nowhere = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified() || ip.is_multicast());
-        (port != 0 && !nowhere).then_some(Self { host, port })
-    }
-
-    /// Returns where its link is by default; none: there is no such port.
-    pub(crate) fn link(&self) -> Option<Self> {
-        Some(Self { host: self.host.clone(), port: self.port.checked_add(LINK_PORT_BEHIND)? })
-    }
-
-    fn is_address(&self) -> bool {
-        self.host.parse::<IpAddr>().is_ok()
-    }
-
-    fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
-        // In order, so that the answers' rotation is no news.
-        let found: BTreeSet<SocketAddr> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
-        Ok(found.into_iter().collect())
-    }
+fn look_up(place: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    // In order, so that the answers' rotation is no news.
+    let found: BTreeSet<SocketAddr> = (place.host(), place.port()).to_socket_addrs()?.collect();
+    Ok(found.into_iter().collect())
 }
 
 /// Looks up where the other server is.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolver {
-    pub(crate) neighbour: Place,
-    pub(crate) link: Place,
+    pub(crate) neighbour: HostPort,
+    pub(crate) link: HostPort,
 }
 
 impl Resolver {
     /// Looks up where it is now. This may wait for a name server.
     pub(crate) fn look_up(&self) -> io::Result<NeighbourPlaces> {
-        let found = self.neighbour.look_up()?;
+        let found = look_up(&self.neighbour)?;
         let first = |v4: bool| found.iter().copied().find(|address| address.is_ipv4() == v4);
         let players: Vec<SocketAddr> = [first(true), first(false)].into_iter().flatten().collect();
-        let mut links = self.link.look_up()?;
-        if self.link.host == self.neighbour.host {
+        let mut links = look_up(&self.link)?;
+        if self.link.host() == self.neighbour.host() {
             links.retain(|link| players.iter().any(|player| player.ip() == link.ip()));
         }
         links.truncate(LINKS);
@@ -106,7 +62,7 @@ impl Resolver {
 
     /// Returns whether nothing has to be asked for it: both are addresses.
     pub(crate) fn is_fixed(&self) -> bool {
-        self.neighbour.is_address() && self.link.is_address()
+        self.neighbour.address().is_some() && self.link.address().is_some()
     }
 
     /// Looks it up now and again, in a thread of its own, until what this returns is dropped. The server hears what is new.
@@ -125,7 +81,7 @@ impl Resolver {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut failed, true) {
-                            let name = &self.neighbour.host;
+                            let name = self.neighbour.host();
                             tracing::warn!(%error, name, "the neighbour's name leads nowhere; it is looked up again");
                         }
                     }
@@ -145,31 +101,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_as_operators_write_them() {
-        for (text, host, port) in [
-            ("lobby2.example.org", "lobby2.example.org", 3478),
-            ("lobby2:4000", "lobby2", 4000),
-            ("198.18.0.11", "198.18.0.11", 3478),
-            ("198.18.0.11:5000", "198.18.0.11", 5000),
-            ("2001:db8::11", "2001:db8::11", 3478),
-            ("[2001:db8::11]", "2001:db8::11", 3478),
-            ("[2001:db8::11]:5000", "2001:db8::11", 5000),
-            ("::ffff:198.18.0.11", "198.18.0.11", 3478),
-        ] {
-            assert_eq!(Place::read(text), Ok(Place { host: host.into(), port }), "{text}");
-        }
-        for text in
-            ["", ":3478", "a b", "host:port", "host:0", "host:65536", "0.0.0.0", "https://x", "224.0.0.1:1"]
-        {
-            assert!(Place::read(text).is_err(), "{text}");
-        }
-        assert_eq!(Place::read("a:65534").unwrap().link(), None);
+    fn the_link_is_two_ports_behind_the_first_one_where_there_is_such_a_port() {
+        let link = |text: &str| link_of(&text.parse().unwrap()).map(|link| link.to_string());
+        assert_eq!(link("lobby2.example.org"), Some("lobby2.example.org:3480".into()));
+        assert_eq!(link("[2001:db8::11]:65533"), Some("[2001:db8::11]:65535".into()));
+        assert_eq!((link("a:65534"), link("a:65535")), (None, None));
     }
 
     #[test]
     fn addresses_are_looked_up_without_a_name_server() {
-        let neighbour = Place::read("127.0.0.2:4000").unwrap();
-        let resolver = Resolver { link: neighbour.link().unwrap(), neighbour };
+        let neighbour: HostPort = "127.0.0.2:4000".parse().unwrap();
+        let resolver = Resolver { link: link_of(&neighbour).unwrap(), neighbour };
         assert!(resolver.is_fixed());
         let places = resolver.look_up().unwrap();
         assert_eq!(places.players, ["127.0.0.2:4000".parse().unwrap()]);

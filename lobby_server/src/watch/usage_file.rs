@@ -1,10 +1,12 @@
 //! Keeps what the relay has used over a restart: a small file, written whole and not often.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use traversal_udp::private::read_at_most;
+
 use crate::budget::RelayUsage;
+use crate::files;
 
 /// It is written so often at the most. A server that is killed forgets what was sent since.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -27,11 +29,8 @@ impl UsageFile {
     /// Reads what was used. Where there is nothing, or nothing of ours, it begins at zero, and the log says so.
     pub(crate) fn read(&self) -> RelayUsage {
         let read = || {
-            if std::fs::metadata(&self.path)?.len() > LONGEST {
-                return Err(std::io::ErrorKind::InvalidData.into());
-            }
-            let text = std::fs::read_to_string(&self.path)?;
-            serde_json::from_str(&text).map_err(std::io::Error::from)
+            let text = read_at_most(&self.path, LONGEST)?;
+            serde_json::from_slice(&text).map_err(std::io::Error::from)
         };
         match read() {
             Ok(usage) => usage,
@@ -70,13 +69,8 @@ impl UsageFile {
         self.failed = result.is_err();
     }
 
-    /// Puts a whole file in the place of the old one: whoever reads, or is killed, finds one or the other.
     fn put(&self, usage: &RelayUsage) -> std::io::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or_else(|| ".".as_ref()))?;
-        file.write_all(serde_json::to_string(usage)?.as_bytes())?;
-        file.as_file().sync_data()?;
-        file.persist(&self.path).map(|_| ()).map_err(|error| error.error)
+        files::replace(&self.path, serde_json::to_string(usage)?.as_bytes())
     }
 }
 

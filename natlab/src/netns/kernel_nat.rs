@@ -1,7 +1,6 @@
 //! The kernel's own NAT: a namespace with two TUN devices and nftables' masquerade between them. A check of the
 //! product, and of the laboratory, by something we did not write.
 
-use std::fs;
 use std::net::Ipv4Addr;
 
 use super::device::{Device, address_line};
@@ -161,19 +160,4 @@ pub(crate) struct KernelRouter {
     pub(crate) namespace: Namespace,
     pub(crate) lan: Device,
     pub(crate) wan: Device,
-}
-
-impl KernelRouter {
-    /// Returns how many entries its connection table holds, where the kernel shows it.
-    pub(crate) fn connections(namespace: &Namespace) -> Option<u64> {
-        namespace
-            .enter(|| {
-                fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count")
-                    .map_err(NetnsError::system("reading the connection table's size"))
-            })
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-    }
 }

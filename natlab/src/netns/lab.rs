@@ -117,11 +117,6 @@ impl Lab {
         &self.players[index]
     }
 
-    /// Returns how many entries the connection tables of a player's kernel NATs have, where the kernel tells.
-    pub fn kernel_connections(&self, index: usize) -> Option<u64> {
-        self.kernels[index].iter().map(KernelRouter::connections).sum()
-    }
-
     /// Starts what forwards ports on request in the routers of all players; their logs go to this directory.
     pub(crate) fn start_services(&self, directory: &Path) -> Result<Vec<Program>, NetnsError> {
         let mut programs = Vec::new();

@@ -212,20 +212,6 @@ impl<N: Node> World<N> {
         self.now = self.now.max(end);
     }
 
-    /// Runs until `done` holds, or up to this time since the start; true if it does hold.
-    pub fn run_while(&mut self, end: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
-        loop {
-            if done(self) {
-                return true;
-            }
-            if self.next_at().is_none_or(|at| at > end) {
-                self.now = self.now.max(end);
-                return done(self);
-            }
-            self.step();
-        }
-    }
-
     fn push(&mut self, at: Duration, happening: Happening) {
         self.agenda.push(at, happening);
     }

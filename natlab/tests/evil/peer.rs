@@ -167,7 +167,8 @@ fn game_data_from_a_forged_source_does_not_turn_the_game_on_a_stranger() {
         let stranger = SocketAddr::new(BYSTANDERS[1], 5000);
         let mut forged = 0;
         for round in 0..200u32 {
-            let payload = stage.with_peer(|peer| peer.channel.as_mut().unwrap().seal_data(b"hello").unwrap());
+            let payload =
+                stage.with_peer(|peer| peer.channel.as_mut().unwrap().seal_data_on(0, b"hello").unwrap());
             forge_bytes(&mut stage, stranger, payload);
             // And the confirmations that such a way would have to have, as well as they can be guessed.
             let newest = stage.with_peer(|peer| peer.tags.last().copied()).unwrap_or(0);
@@ -199,7 +200,8 @@ fn a_private_source_is_not_answered_without_the_bit() {
     let insider = SocketAddr::new(LAN_BYSTANDER, 5000);
     for round in 0..50u32 {
         forge(&mut stage, insider, &PairMessage::Test { tag: round, method: Method::Cone });
-        let payload = stage.with_peer(|peer| peer.channel.as_mut().unwrap().seal_data(b"hello").unwrap());
+        let payload =
+            stage.with_peer(|peer| peer.channel.as_mut().unwrap().seal_data_on(0, b"hello").unwrap());
         forge_bytes(&mut stage, insider, payload);
         let step = stage.world.now() + Duration::from_millis(20);
         stage.world.run_until(step);

@@ -234,7 +234,7 @@ impl Stage {
         self.between(&mut channels, 1, &PairMessage::Test { tag: 11, method: asked });
         self.between(&mut channels, 0, &PairMessage::Confirm { tag: 11, observed: seen[1], test: Some(12) });
         self.between(&mut channels, 1, &PairMessage::Confirm { tag: 12, observed: seen[0], test: None });
-        let data = channels[0].seal_data(b"hello").expect("fits");
+        let data = channels[0].seal_data_on(0, b"hello").expect("fits");
         let bytes = self.write("host > joiner: game data".into(), data, b"hello".to_vec());
         assert_eq!(channels[1].open(&mut bytes.clone()), Ok(Opened::Data(0, b"hello")));
         assert!(self.page.is_none_or(|page| page.as_slice().is_empty()), "{PAGE} has more than is sent");

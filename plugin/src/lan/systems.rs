@@ -202,7 +202,8 @@ fn host(
     let invites: Vec<Invite> = named.into_iter().chain(by_address).collect();
     let if_forwarded =
         public.and_then(|ip| of(&std::net::SocketAddr::new(ip, started.port).to_string()).ok());
-    if link.visit(&of(&started.here.to_string())?, false) {
+    let here = of(&started.here.to_string())?;
+    if link.visit((here.host_port(), here.key()), false, RequestKind::Join) {
         app.driver_gone();
     }
     app.servers(&link.config.lobby);

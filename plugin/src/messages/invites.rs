@@ -49,7 +49,7 @@ impl MakeInvite {
         Self { allows: Some(InviteTerms::once()) }
     }
 
-    /// Makes a request for an invite that lets in everybody who shows it, for so many minutes: 1 to
+    /// Makes a request for an invite that lets in everybody who shows it, for this many minutes: 1 to
     /// [`MAX_INVITE_MINUTES`](crate::MAX_INVITE_MINUTES).
     pub fn for_minutes(minutes: u16) -> Self {
         Self { allows: Some(InviteTerms::for_minutes(minutes)) }

@@ -293,7 +293,7 @@ pub struct PlayerAway {
     pub player: PlayerInfo,
     /// renet on the host knows the member by this number, now and when it is back.
     pub client_id: u64,
-    /// The seat is kept for so long, from now on.
+    /// The seat is kept for this long, from now on.
     pub kept: Duration,
 }
 
@@ -321,7 +321,7 @@ pub struct SeatKept {
     pub code: String,
     /// This player hosts the room.
     pub hosting: bool,
-    /// The seat is kept for so long, from now on.
+    /// The seat is kept for this long, from now on.
     pub kept: Duration,
 }
 

@@ -212,7 +212,7 @@ pub struct QuickMatch {
 }
 
 impl QuickMatch {
-    /// Makes a request for so many players around a host.
+    /// Makes a request for this many players around a host.
     pub fn of(mode: impl Into<String>, players: u16) -> Self {
         Self { mode: mode.into(), players, topology: Topology::Star, rules: QuickRules::default() }
     }

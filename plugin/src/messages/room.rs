@@ -74,8 +74,9 @@ pub struct SetTeam(pub TeamWish);
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockRoom(pub bool);
 
-/// Request of a host: have teams that take so many players each, at most 8 teams of 1 to 64; empty: none. Who has no place
-/// any more is in no team. It is answered by [`RoomChanged`](crate::RoomChanged) or [`RequestFailed`](crate::RequestFailed).
+/// Request of a host: have teams that take this many players each, at most 8 teams of 1 to 64; empty: none. Who has no
+/// place any more is in no team. It is answered by [`RoomChanged`](crate::RoomChanged) or
+/// [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetTeams(pub Vec<u8>);
 

@@ -70,13 +70,13 @@ pub struct PathInfo {
     /// known, soon 1,166 (1,150), and at the most [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). Longer ones are
     /// split and joined. It changes while the path stands: [`Event::SizeChanged`].
     pub size: usize,
-    /// This path stood so long after this player's request to join, or after the arrival of the other's.
+    /// This path stood this long after this player's request to join, or after the arrival of the other's.
     pub since_request: Duration,
-    /// This side has sent so many datagrams to find it.
+    /// This side has sent this many datagrams to find it.
     pub packets_sent: u32,
-    /// Those went to so many different addresses and ports.
+    /// Those went to this many different addresses and ports.
     pub targets: u32,
-    /// Those left from so many of the own sockets.
+    /// Those left from this many of the own sockets.
     pub sockets: u32,
 }
 
@@ -183,7 +183,7 @@ pub enum Event {
     /// ([`RoomOptions::password`](crate::wire::message::RoomOptions::password)); a host may choose another one by opening
     /// the room anew, or stop letting in strangers. Comes once in ten seconds at the most.
     WrongPasswords {
-        /// So many were wrong within the last minute, from all addresses together.
+        /// This many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
     },
     /// The operator of the lobby server tells all players of this game something, to be shown to the player.
@@ -257,7 +257,7 @@ pub enum Event {
     PeerBack {
         /// This player is at the other end.
         player: PlayerId,
-        /// Nothing was answered for so long.
+        /// Nothing was answered for this long.
         away: Duration,
     },
     /// The channel to a player is gone.
@@ -412,7 +412,7 @@ pub enum Event {
     PlayerAway {
         /// This is the member.
         player: PlayerInfo,
-        /// The seat is kept for so long, from this event on.
+        /// The seat is kept for this long, from this event on.
         kept: Duration,
     },
     /// The server hears a member again that was away, or the member has taken its seat with a new login.

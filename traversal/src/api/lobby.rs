@@ -33,7 +33,7 @@ pub enum LobbyState {
     Retrying {
         /// This says why the last try failed, or the link ended.
         error: LobbyError,
-        /// The next try comes after so long, from this event on.
+        /// The next try comes after this time, from this event on.
         retry_in: Duration,
     },
     /// There is no link and no further try, since nothing would change.

@@ -42,8 +42,8 @@ pub struct Countdown {
     /// The countdown ends then, as far as is known when it begins; [`Event::CountdownOver`](super::Event::CountdownOver) comes at
     /// what is known by then.
     pub at: Instant,
-    /// The estimate of the server's clock may be wrong by so much; it is half a round trip at the most. `None`: nothing was
-    /// measured yet.
+    /// The estimate of the server's clock may be wrong by this much; it is half a round trip at the most. `None`:
+    /// nothing was measured yet.
     pub exact: Option<Duration>,
     /// It is cancelled by this.
     pub rule: CountdownRule,

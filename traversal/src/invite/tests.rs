@@ -66,7 +66,9 @@ fn what_chat_programs_and_people_make_of_it_is_read() {
 
 #[test]
 fn what_is_damaged_or_hostile_is_refused_with_what_is_wrong() {
+    use HostPortError as H;
     use InviteError as E;
+    let bad = E::BadServer;
     let long = format!("{}.example#{PRINTED}", "a".repeat(64));
     let longer = format!("{}example#{PRINTED}", "a.".repeat(130));
     for (text, error) in [
@@ -79,25 +81,25 @@ fn what_is_damaged_or_hostile_is_refused_with_what_is_wrong() {
         // The last character has bits that belong to no byte.
         (format!("lobby.example.com#{}d", &PRINTED[..42]), E::BadKey),
         (format!("lobby.example.com#{PRINTED}#{PRINTED}"), E::BadKey),
-        (format!("#{PRINTED}"), E::BadServer),
-        (format!(":9#{PRINTED}"), E::BadServer),
-        (format!("lobby.example.com:0#{PRINTED}"), E::BadServer),
-        (format!("lobby.example.com:65536#{PRINTED}"), E::BadServer),
-        (format!("lobby.example.com:+1#{PRINTED}"), E::BadServer),
-        (format!("lobby.example.com:#{PRINTED}"), E::BadServer),
-        (format!("user@lobby.example.com#{PRINTED}"), E::BadServer),
-        (format!("a..b#{PRINTED}"), E::BadServer),
-        (format!("-a.b#{PRINTED}"), E::BadServer),
-        (format!("999.1.2.3#{PRINTED}"), E::BadServer),
-        (format!("0x7f.1#{PRINTED}"), E::BadServer),
-        (format!("0.0.0.0#{PRINTED}"), E::BadServer),
-        (format!("224.0.0.251:5353#{PRINTED}"), E::BadServer),
-        (format!("255.255.255.255#{PRINTED}"), E::BadServer),
-        (format!("[ff02::fb]:5353#{PRINTED}"), E::BadServer),
+        (format!("#{PRINTED}"), bad(H::NoHost)),
+        (format!(":9#{PRINTED}"), bad(H::NoHost)),
+        (format!("lobby.example.com:0#{PRINTED}"), bad(H::BadPort)),
+        (format!("lobby.example.com:65536#{PRINTED}"), bad(H::BadPort)),
+        (format!("lobby.example.com:+1#{PRINTED}"), bad(H::Character { found: '+' })),
+        (format!("lobby.example.com:#{PRINTED}"), bad(H::BadPort)),
+        (format!("user@lobby.example.com#{PRINTED}"), bad(H::Character { found: '@' })),
+        (format!("a..b#{PRINTED}"), bad(H::BadHost)),
+        (format!("-a.b#{PRINTED}"), bad(H::BadHost)),
+        (format!("999.1.2.3#{PRINTED}"), bad(H::BadHost)),
+        (format!("0x7f.1#{PRINTED}"), bad(H::BadHost)),
+        (format!("0.0.0.0#{PRINTED}"), bad(H::NotOneMachine)),
+        (format!("224.0.0.251:5353#{PRINTED}"), bad(H::NotOneMachine)),
+        (format!("255.255.255.255#{PRINTED}"), bad(H::NotOneMachine)),
+        (format!("[ff02::fb]:5353#{PRINTED}"), bad(H::NotOneMachine)),
         (format!("[fe80::1%251]:9#{PRINTED}"), E::BadCharacter),
         (format!("2001:db8::1#{PRINTED}x"), E::BadKey),
-        (long, E::BadServer),
-        (longer, E::BadServer),
+        (long, bad(H::BadHost)),
+        (longer, bad(H::TooLong { bytes: 267, most: 260 })),
         (format!("a.example/K7-PX2M-K7PX2M-77#{PRINTED}"), E::BadRoom),
         (format!("a.example/K7/PX2M#{PRINTED}"), E::BadRoom),
         (format!("a.example/.{}#{PRINTED}", "A".repeat(32)), E::BadRoom),

@@ -151,15 +151,5 @@ pub fn expected_failure(a: &NatProfile, b: &NatProfile) -> FailureReason {
     }
 }
 
-/// Returns which of two players better sends the bubble, by the number of replies that its range will hold:
-/// `Some(true)`: `a`; `None`: no difference, or only one way works at all (then [`bubble_decision`] has chosen it).
-pub fn better_sender(a: &NatProfile, b: &NatProfile) -> Option<bool> {
-    let (ra, rb) = (reach(a), reach(b));
-    match (ra.bubble_cost(rb), rb.bubble_cost(ra)) {
-        (Some(own), Some(other)) if own != other => Some(own < other),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests;

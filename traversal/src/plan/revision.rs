@@ -10,7 +10,7 @@ use crate::nat::{NatProfile, PortAllocation};
 use crate::ports::UNKNOWN_RATE;
 use crate::reach::reach;
 
-/// A match may have so many plans: so many are told apart in the rounds on the wire, and the server makes no more.
+/// A match may have this many plans: this many are told apart in the rounds on the wire, and the server makes no more.
 pub const EDITIONS: u8 = 32;
 
 /// This is what is new in a [`PlanInForce`] after [`PlanInForce::learn`].
@@ -31,7 +31,7 @@ pub struct PlanInForce {
     pub caller: Role,
     /// These methods are tried in this order.
     pub methods: Vec<PlannedMethod>,
-    /// The match had so many plans before this one; it is below [`EDITIONS`].
+    /// The match had this many plans before this one; it is below [`EDITIONS`].
     pub edition: u8,
     /// These are the caller's profile and the callee's.
     nats: [NatProfile; 2],

@@ -262,15 +262,6 @@ fn a_failure_says_what_could_have_been() {
     assert_eq!(cause("blocked", "pr"), FailureReason::UdpBlocked);
 }
 
-#[test]
-fn the_side_with_fewer_candidates_better_sends() {
-    assert_eq!(better_sender(&named("r"), &named("as")), Some(true));
-    assert_eq!(better_sender(&named("as"), &named("r")), Some(false));
-    assert_eq!(better_sender(&named("pr"), &named("ps")), None, "only one way works");
-    let busy = NatProfile { foreign_rate: Some(500.0), ..named("as") };
-    assert_eq!(better_sender(&busy, &named("as")), Some(false));
-}
-
 /// Returns whether one bubble leads to packets both ways, told from the packets alone.
 fn a_bubble_leads_both_ways(sending: &NatProfile, receiving: &NatProfile) -> bool {
     let fixed = |nat: &NatProfile| nat.mapping == M::EndpointIndependent;

@@ -25,7 +25,7 @@ pub use widen::{PortSet, Widened, Widening};
 /// This is the first port that is not well-known (RFC 6335 section 6, M19).
 pub const FIRST_PORT: u16 = 1024;
 
-/// There are so many ports from [`FIRST_PORT`] on.
+/// There are this many ports from [`FIRST_PORT`] on.
 pub const PORT_SPACE: u32 = 64_512;
 
 /// Returns the signed distance from one port to another, by the shorter way round (a counter may have started again).

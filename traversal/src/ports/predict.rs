@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{PORT_SPACE, advance};
 
-/// So many foreign ports a second are assumed while the rate is not measured: M24's n comes to about 10 with it.
+/// This many foreign ports a second are assumed while the rate is not measured: M24's n comes to about 10 with it.
 pub const UNKNOWN_RATE: f32 = 15.0;
 
 /// Returns the probability that a Poisson variable of this `mean` is at most `k`.
@@ -87,9 +87,9 @@ pub fn birthday_probes(space: u32, open: u32, probability: f64, limit: u32) -> O
 /// This says how many sockets and probes a search by chance takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Birthday {
-    /// The random side opens so many sockets.
+    /// The random side opens this many sockets.
     pub sockets: u32,
-    /// The other side tries so many ports.
+    /// The other side tries this many ports.
     pub probes: u32,
     /// This is the chance that one of these ports is hit, 0 to 1.
     pub chance: f64,

@@ -80,9 +80,9 @@ impl Budget {
 /// This is what one attempt has used.
 #[derive(Clone, Debug, Default)]
 pub struct Spending {
-    /// So many datagrams were sent, probes among them.
+    /// This many datagrams were sent, probes among them.
     pub datagrams: u32,
-    /// So many sockets were opened.
+    /// This many sockets were opened.
     pub sockets: u32,
     targets: BTreeSet<SocketAddr>,
 }

@@ -18,9 +18,8 @@ use crate::wire::message::{Ahead, Facts, ProbePurpose};
 /// once in 300 times, and the next round, which does follow it, sends three more.
 pub(super) const REPEATS: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(80)];
 
-/// A range that a player claims to have measured itself (E2) has so many ports at the most; the server believes no
-/// wider one. Brackets of busy NATs hold less than ten; this is about what the other side's own caps would let it
-/// try.
+/// A range that a player claims to have measured itself (E2) has at most this many ports; the server believes no wider
+/// one. Brackets of busy NATs hold less than ten; this is about what the other side's own caps would let it try.
 pub const WIDEST_CLAIM: u32 = 1_024;
 
 #[derive(Debug)]

@@ -183,7 +183,7 @@ pub struct PunchContext {
     pub detect: Detect,
     /// Openers get this TTL, see [`AgentConfig::opener_ttl`]; `None` is the system's.
     pub first_ttl: Option<u8>,
-    /// Predictions aim so many ports ahead, see [`AgentConfig::ports_ahead`]; `None`: the measured rates say it.
+    /// Predictions aim this many ports ahead, see [`AgentConfig::ports_ahead`]; `None`: the measured rates say it.
     pub ports_ahead: Option<u16>,
     /// This is what this player may send and open at the most.
     pub caps: Caps,

@@ -26,7 +26,8 @@ pub(super) use noise::builder;
 pub use server::{PendingLogin, ServerHandshake};
 pub use small_order::contributes;
 
-/// The number that a player draws for a login has so many bytes; the last one may differ between datagrams of one login.
+/// The number that a player draws for a login has this many bytes; the last one may differ between datagrams of one
+/// login.
 pub const NONCE: usize = 16;
 const MAC_LEN: usize = 16;
 /// So many bytes stand in front of every handshake datagram: kind, magic, version, nonce.
@@ -61,7 +62,8 @@ pub enum Refusal {
     },
     /// It takes nobody now.
     Busy {
-        /// It wants to be asked again after so many seconds: 1 to 255, of which a player waits [`MOST_BUSY_S`] at the most.
+        /// It wants to be asked again after this many seconds: 1 to 255, of which a player waits [`MOST_BUSY_S`] at the
+        /// most.
         again_s: u8,
     },
 }

@@ -14,9 +14,9 @@ use super::secret::{CODE, MacKey};
 use crate::Identity;
 use crate::id::RoomEpoch;
 
-/// A challenge has so many bytes.
+/// A challenge has this many bytes.
 pub const CHALLENGE: usize = 16;
-/// A proof has so many bytes.
+/// A proof has this many bytes.
 pub const PROOF: usize = CODE;
 
 /// A player and a server share this key for proofs of life.

@@ -64,15 +64,15 @@ pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};
 pub use topic::{Topic, Topical};
 
-/// A room's password has so many bytes at the most.
+/// A room's password has at most this many bytes.
 pub const MAX_PASSWORD: usize = 64;
-/// A login's token has so many bytes at the most: with everything else it must fit the one datagram of the handshake.
+/// A login's token has at most this many bytes: with everything else it must fit the one datagram of the handshake.
 pub const MAX_TOKEN: usize = 512;
-/// A player may register so many local addresses.
+/// A player may register this many local addresses.
 pub const MAX_LOCAL_ADDRESSES: usize = 8;
 /// Notes of who was put out in one message, so that it fits one datagram.
 pub const MAX_KICK_NOTES: usize = 20;
-/// A player is told of so many addresses of other nodes at the most: two families of four nodes.
+/// A player is told of at most this many addresses of other nodes: two families of four nodes.
 pub const MAX_NODE_ADDRESSES: usize = 8;
-/// So many members are in one part of a [`ToPlayer::Members`] snapshot, so that it fits one datagram.
+/// This many members are in one part of a [`ToPlayer::Members`] snapshot, so that it fits one datagram.
 pub const MEMBERS_PER_PART: usize = 12;

@@ -23,12 +23,12 @@ mod vectors;
 
 pub use sizes::MAX_DATAGRAM;
 
-/// A control datagram has so many bytes at the most, headers included.
+/// A control datagram has at most this many bytes, headers included.
 pub const MAX_CONTROL: usize = sizes::FULL_DATAGRAM;
 /// After so many datagrams with a wrong seal a key opens nothing more (RFC 9001 section 6.6, for ChaCha20-Poly1305).
 /// At 100,000 a second that takes eight days; the next login, or the next match, has fresh keys.
 pub(crate) const FORGERIES: u64 = 1 << 36;
-/// So many bytes stand in front of a datagram that goes through the server's relay: kind and allocation token.
+/// This many bytes stand in front of a datagram that goes through the server's relay: kind and allocation token.
 pub const RELAY_HEADER: usize = 16;
 /// Bytes 1..4 of every handshake datagram are these.
 pub const MAGIC: [u8; 3] = *b"btv";

@@ -32,6 +32,8 @@ use zeroize::Zeroizing;
 use super::life::{CHALLENGE, PROOF};
 use super::message::Method;
 use super::replay::ReplayWindow;
+pub use super::sizes::OVERHEAD;
+use super::sizes::{HEADER, TAG};
 use super::{Dropped, FORGERIES, Kind, MAX_DATAGRAM, codec, take};
 use crate::id::{MatchId, PlayerId};
 use crate::text;
@@ -39,15 +41,12 @@ pub use keys::PairKeys;
 use parts::PART_HEADER;
 pub use parts::{Joiner, MAX_PARTS, Part};
 
-const HEADER: usize = 1 + 8 + 8;
-const TAG: usize = 16;
-/// Sealing adds so many bytes to a game datagram.
-pub const OVERHEAD: usize = HEADER + 1 + TAG;
-/// A game datagram has so many bytes at the most: it goes in one piece by a relay, too, where all links are Ethernet.
+/// A game datagram has at most this many bytes: it goes in one piece by a relay, too, where all links are Ethernet.
 /// Where a way takes less it is split, and joined on the other side.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 
-/// Game datagrams have so many channels: 0 is what renet (or whatever carries the game) uses, the others are beside it.
+/// Game datagrams have this many channels: 0 is what renet (or whatever carries the game) uses, the others are beside
+/// it.
 pub const CHANNELS: u8 = 16;
 
 /// The content of a message that is answered is padded to so many bytes: its answer, with the longest address and
@@ -223,11 +222,6 @@ impl PairChannel {
     /// plan names.
     pub fn is_proven(&self) -> bool {
         self.heard
-    }
-
-    /// Seals a game datagram of channel 0; none when it is longer than [`MAX_PAYLOAD`].
-    pub fn seal_data(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        self.seal_data_on(0, payload)
     }
 
     /// Seals a game datagram; none when it is longer than [`MAX_PAYLOAD`] or there is no such channel.

@@ -9,7 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub use crate::secret::same;
 
-/// A code has so many bytes; guessing one would take 2^64 datagrams.
+/// A code has this many bytes; guessing one would take 2^64 datagrams.
 pub const CODE: usize = 16;
 
 /// Returns a generator that goes on from its own state and from what the system gives: whoever learns the state

@@ -20,34 +20,34 @@ use serde::de::DeserializeOwned;
 
 use super::message::{Frame, ToPlayer, ToServer, Topic, Topical};
 use super::replay::ReplayWindow;
+use super::sizes::{HEADER, OVERHEAD, TAG};
 use super::{Dropped, FORGERIES, Kind, MAX_CONTROL, codec, take};
 use crate::rtt::RttEstimate;
 pub(super) use keys::SessionKeys;
 use outgoing::Outgoing;
+pub use outgoing::{IN_FLIGHT_BYTES, WAITING_BYTES};
 
-/// So many bytes stand in front of what is sealed: kind, session, counter.
-const HEADER: usize = 1 + 8 + 8;
 /// The kind stands once more under the seal: who changes it on the way changes what the datagram may do.
 const SEALED_KIND: usize = 1;
-const TAG: usize = 16;
-const OVERHEAD: usize = HEADER + SEALED_KIND + TAG;
 /// Probes and their answers are padded to this: the longest of them, a knock at an IPv6 mapping, has as many.
 const PROBE_PADDED: usize = 52;
-/// A frame has so many bytes at the most, as it is encoded.
+/// A frame has at most this many bytes, as it is encoded.
 pub const MAX_FRAME: usize = MAX_CONTROL - OVERHEAD;
-/// Sequence numbers are taken that are so far above the lowest missing one; the sender has far fewer in flight.
-const AHEAD: u32 = 1024;
-/// An address that was silent for so long may be somebody else's by now.
-const SILENT_AFTER: Duration = Duration::from_secs(10);
-/// So many bytes go to it until something comes from there. They are enough for the retransmissions that find out.
-const SILENT_BYTES: usize = 4 * 1024;
+/// A reliable frame is taken when its sequence number is less than this above the lowest missing one. The sender has far fewer
+/// frames on their way.
+pub const AHEAD: u32 = 1024;
+/// An address that was silent for this long may be somebody else's by now.
+pub const SILENT_AFTER: Duration = Duration::from_secs(10);
+/// A silent address is sent at most this many bytes until something comes from there. They are enough for the retransmissions
+/// that find out.
+pub const SILENT_BYTES: usize = 4 * 1024;
 
 /// This is the player's end of a session.
 pub type ClientSession = Session<ToServer, ToPlayer>;
 /// This is the server's end of a session.
 pub type ServerSession = Session<ToPlayer, ToServer>;
 
-/// A sealed datagram has so many bytes at the least: as many as a path challenge, so that whoever sends one under a
+/// A sealed datagram has at least this many bytes: as many as a path challenge, so that whoever sends one under a
 /// forged address does not have more sent there.
 pub const MIN_SEALED: usize = 64;
 

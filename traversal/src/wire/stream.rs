@@ -7,8 +7,8 @@ use super::MAX_DATAGRAM;
 
 /// So many bytes stand in front of each datagram, for its length.
 const PREFIX: usize = 2;
-/// So many bytes may wait for the other end to take them; then the newest datagrams are dropped. At what the relay lets
-/// through at the most this is an eighth of a second: more would only be delay.
+/// This many bytes may wait for the other end to take them; then the newest datagrams are dropped. At what the relay
+/// lets through at the most this is an eighth of a second: more would only be delay.
 pub const STREAM_BACKLOG: usize = 64 * 1024;
 
 /// Where a network lets nothing else out, the stream is one of TLS to this port of the server's address, and the same bytes
@@ -105,7 +105,7 @@ impl StreamWriter {
         &self.bytes[self.written..]
     }
 
-    /// So many bytes of it were written.
+    /// This many bytes of it were written.
     pub fn advance(&mut self, written: usize) {
         self.written = (self.written + written).min(self.bytes.len());
         if self.written == self.bytes.len() {

@@ -1,10 +1,10 @@
 //! Whether a lobby server is there: its name, its port by TCP, and TLS. UDP is tried by the login.
 
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use bevy_traversal::{DEFAULT_PORT, is_served_by_tls};
+use bevy_traversal::{DEFAULT_PORT, HostPort, is_served_by_tls};
 use serde_json::json;
 
 use super::{Check, Limit, Status};
@@ -14,16 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// So many addresses of one name are tried by TCP.
 const MOST: usize = 4;
 
-/// Returns host and port of a server as it is given on the command line.
-fn parts(server: &str) -> (String, u16) {
-    if let Ok(ip) = server.parse::<IpAddr>() {
-        return (ip.to_string(), DEFAULT_PORT);
-    }
-    let parted = server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = parted.unwrap_or((server, DEFAULT_PORT));
-    (host.trim_matches(['[', ']']).to_owned(), port)
-}
-
 /// Runs what the system may keep waiting for as long as it likes, and waits for as long as we like.
 fn within<T: Send + 'static>(limit: &Limit, run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = channel();
@@ -32,10 +22,22 @@ fn within<T: Send + 'static>(limit: &Limit, run: impl FnOnce() -> T + Send + 'st
 }
 
 pub(super) fn look(server: &str, tls_port: u16, limit: &Limit) -> Vec<Check> {
-    let (host, port) = parts(server);
+    let place: HostPort = match server.parse() {
+        Ok(place) => place,
+        Err(why) => {
+            let text = format!("{server:?} names no lobby server: {why}");
+            return vec![Check::new(
+                "lobby name",
+                Status::Bad,
+                text,
+                json!({"host": server, "error": why.to_string()}),
+            )];
+        }
+    };
+    let (host, port) = (place.host(), place.port());
     let resolved = within(limit, {
         let host = host.clone();
-        move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>)
+        move || (host, port).to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>)
     });
     let addresses = match resolved {
         Some(Ok(addresses)) if !addresses.is_empty() => addresses,
@@ -43,9 +45,8 @@ pub(super) fn look(server: &str, tls_port: u16, limit: &Limit) -> Vec<Check> {
         Some(Err(why)) => return vec![unresolved(&host, &why.to_string())],
         None => return vec![unresolved(&host, "no answer in time")],
     };
-    let name = host.parse::<IpAddr>().is_err().then(|| host.clone());
-    let by_tls = tls(name.clone(), tls_port, &addresses, limit);
-    if name.is_none() {
+    let by_tls = tls(place.name().map(str::to_owned), tls_port, &addresses, limit);
+    if place.address().is_some() {
         return vec![tcp(port, addresses, limit), by_tls];
     }
     let v4 = addresses.iter().filter(|address| address.is_ipv4()).count();
@@ -119,22 +120,4 @@ fn tls(host: Option<String>, port: u16, addresses: &[SocketAddr], limit: &Limit)
         }
     };
     Check::new("lobby tls", status, text, facts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_are_read_as_the_plugin_reads_them() {
-        for (server, host, port) in [
-            ("lobby.example.com", "lobby.example.com", DEFAULT_PORT),
-            ("lobby.example.com:4000", "lobby.example.com", 4000),
-            ("203.0.113.9:4000", "203.0.113.9", 4000),
-            ("2001:db8::1", "2001:db8::1", DEFAULT_PORT),
-            ("[2001:db8::1]:4000", "2001:db8::1", 4000),
-        ] {
-            assert_eq!(parts(server), (host.to_owned(), port), "{server}");
-        }
-    }
 }

@@ -1,10 +1,11 @@
-//! Parties: who comes into one and goes out of it. `tickets` has the way back after a new login, `queueing` what their leaders wait
-//! for with all of them.
+//! Parties: who comes into one and goes out of it. `searching` finds the one that a player wants to enter, `tickets` has the way
+//! back after a new login, `queueing` what their leaders wait for with all of them.
 //!
 //! A party lives at one node, as a room does, and its members are logged in there: who asks another node for it is sent there. It
 //! is there as long as one of its members is; after that its members' tickets make it anew, wherever they meet.
 
 mod queueing;
+mod searching;
 mod tickets;
 
 use std::collections::BTreeMap;
@@ -14,19 +15,16 @@ use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PartyId, PlayerId};
 use traversal_core::wire::message::{
     MAX_ATTRIBUTES, MAX_PARTY, PartyEnd, PartyNews, PartyRequest, PlayerInfo, RequestError, Response,
-    RoomTarget, ToPlayer,
+    ToPlayer,
 };
 
-use super::elsewhere::SEARCH_AGAIN;
 use super::wishes::Pending;
 use super::{Others, Rooms};
 use crate::ids::{Asker, SessionId};
 use crate::party::{self, KEPT, PARTY_NEWS, Party};
-use crate::registry::{LEASE, RegistryOperation, RegistryReply, RoomSite};
+use crate::registry::RegistryOperation;
 use crate::server::timers::Timer;
-
-/// A party whose node is perhaps gone is looked for so long, as rooms are.
-const SEARCHED: Duration = LEASE.saturating_mul(2);
+pub(super) use searching::PartySearch;
 
 /// This has the parties of this node.
 #[derive(Debug, Default)]
@@ -36,15 +34,6 @@ pub(super) struct Parties {
     of: BTreeMap<PlayerId, PartyId>,
     /// These look for a party again then, whose node is perhaps gone.
     again: Vec<(Instant, PartySearch)>,
-}
-
-/// A player looks for a party.
-#[derive(Debug)]
-pub(super) struct PartySearch {
-    asker: Asker,
-    code: String,
-    /// It is looked for until then.
-    until: Option<Instant>,
 }
 
 impl Parties {
@@ -182,76 +171,6 @@ impl Rooms {
         self.claim_party(others, id);
         self.party_changed(others, id);
         Ok(())
-    }
-
-    fn join_party(
-        &mut self,
-        others: &mut Others<'_>,
-        asker: Asker,
-        code: String,
-    ) -> Result<(), RequestError> {
-        self.may_seek_party(asker.player)?;
-        let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
-        let from = client.ip();
-        let code = party::former_code(&code).ok_or(RequestError::NoSuchParty)?;
-        self.may_try_code(others, from)?;
-        self.search_party(others, PartySearch { asker, code, until: None });
-        Ok(())
-    }
-
-    fn search_party(&mut self, others: &mut Others<'_>, search: PartySearch) {
-        let Some(client) = others.roster.client(search.asker.session) else { return };
-        let game = party::registered(client.login().game());
-        let find = RegistryOperation::Find { game, target: RoomTarget::Code(search.code.clone()) };
-        self.ask_registry(others, find, Pending::FindParty(search));
-    }
-
-    /// The registry has said where a party is.
-    pub(super) fn party_found(
-        &mut self,
-        others: &mut Others<'_>,
-        mut search: PartySearch,
-        reply: Option<RegistryReply>,
-    ) {
-        let (asker, now) = (search.asker, others.cx.now);
-        let result = match reply {
-            Some(RegistryReply::Found(Some(site))) if site.location.node == others.cx.config.node => {
-                self.enter_party(others, asker, PartyId(site.location.room.0))
-            }
-            Some(RegistryReply::Found(Some(site))) => return self.send_to_party(others, asker, &site),
-            Some(RegistryReply::Moving) if *search.until.get_or_insert(now + SEARCHED) > now => {
-                let at = now + SEARCH_AGAIN;
-                self.parties.again.push((at, search));
-                return others.cx.timers.set_earlier(Timer::Parties, at);
-            }
-            Some(_) => Err(RequestError::NoSuchParty),
-            None => Err(RequestError::RegistryUnavailable),
-        };
-        others.respond(asker, result.map(|()| Response::Done));
-    }
-
-    /// Those who look for parties whose nodes were perhaps gone look again.
-    pub(crate) fn parties_timeout(&mut self, others: &mut Others<'_>) {
-        let now = others.cx.now;
-        let waiting = std::mem::take(&mut self.parties.again);
-        let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(at, _)| *at <= now);
-        self.parties.again = later;
-        others.cx.timers.set(Timer::Parties, self.parties.again.iter().map(|(at, _)| *at).min());
-        for (_, search) in due {
-            self.search_party(others, search);
-        }
-    }
-
-    /// Sends a player to the node of its party, where it asks again. Who is in a room stays.
-    fn send_to_party(&mut self, others: &mut Others<'_>, asker: Asker, site: &RoomSite) {
-        if site.addresses.is_empty() {
-            return others.respond(asker, Err(RequestError::NoSuchParty));
-        }
-        if others.roster.may_seek_room(asker.player).is_err() {
-            return others.respond(asker, Err(RequestError::PartyElsewhere));
-        }
-        others.cx.counters.sent_elsewhere += 1;
-        others.tell_session(asker.session, ToPlayer::GoTo(site.addresses.clone()));
     }
 
     fn enter_party(

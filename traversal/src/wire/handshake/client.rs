@@ -26,7 +26,7 @@ pub struct ClientHandshake {
     hello: Vec<u8>,
     /// There is one for each cookie that came.
     offers: Vec<Offer>,
-    /// So many have been taken.
+    /// This many have been taken.
     taken: usize,
     /// The hello whose cookies are tried.
     asked: Option<[u8; NONCE]>,

@@ -75,8 +75,8 @@ impl ServerHandshake {
         Ok(out)
     }
 
-    /// Refuses a hello in the clear because the server has too much to do or stops; the player is to ask again after so many
-    /// seconds. None: it is no hello.
+    /// Refuses a hello in the clear because the server has too much to do or stops; the player is to ask again after
+    /// this many seconds. None: it is no hello.
     pub fn refuse_busy(datagram: &[u8], again_s: u8) -> Option<Vec<u8>> {
         let mut rest = datagram;
         let (_, nonce) = parse_header(&mut rest)?;
@@ -124,7 +124,7 @@ impl ServerHandshake {
         Ok(PendingLogin { player: PlayerId::from_public_key(&public_key), public_key, login, state, nonce })
     }
 
-    /// The answer to an init must be kept for so long.
+    /// The answer to an init must be kept for this long.
     pub const INIT_LIFETIME: Duration = Duration::from_secs(2 * COOKIE_EPOCH.as_secs());
 
     fn epoch(&self, now: Instant) -> u32 {

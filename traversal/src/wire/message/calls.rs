@@ -141,7 +141,7 @@ pub enum CallEnd {
     /// The other player refused a call of this one a moment ago.
     #[error("that player refused a moment ago; call again in {retry_after_s} s at the earliest")]
     TooSoon {
-        /// A call rings again after so many seconds.
+        /// A call rings again after this many seconds.
         retry_after_s: u32,
     },
     /// No room could be opened for the two.

@@ -87,7 +87,7 @@ pub enum ChatFault {
     /// The player, or all in its room together, write more than may be.
     #[error("too fast; write again in {} s", seconds(*.retry_after_ms))]
     TooFast {
-        /// A text is taken again after so many milliseconds.
+        /// A text is taken again after this many milliseconds.
         retry_after_ms: u32,
     },
     /// The text breaks its rule: it is empty, too long, or has characters that are not to be shown.

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::id::PlayerId;
 use crate::text::{self, TextError};
 
-/// A player may allow so many others: the server keeps the list while the player is on line.
+/// A player may allow this many others: the server keeps the list while the player is on line.
 pub const MAX_CONTACTS: usize = 1000;
-/// So many ids go into one part of a list, so that it fits one datagram.
+/// This many ids go into one part of a list, so that it fits one datagram.
 pub const CONTACTS_PER_PART: usize = 60;
 
 /// This is what a player asks about its contacts.

@@ -141,7 +141,7 @@ pub enum ProbePurpose {
         match_id: MatchId,
         /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// This is M24's n: the other side is to send one packet to each of the ports so many steps ahead of the one
+        /// This is M24's n: the other side is to send one packet to each of the ports this many steps ahead of the one
         /// that this probe is seen at. The numbers rise; 0: no more.
         ahead: Ahead,
     },

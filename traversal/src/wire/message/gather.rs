@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::quick::QuickRules;
 use super::room::RoomInfo;
 
-/// A mesh has so many players at the most, the host among them: each new one is connected to all others, and sixteen
-/// make 120 pairs.
+/// A mesh has at most this many players, the host among them: each new one is connected to all others, and sixteen make
+/// 120 pairs.
 pub const MESH_CAPACITY: u16 = 16;
 
 /// This says who is connected to whom in a room.
@@ -26,7 +26,7 @@ pub struct QuickMatch {
     /// This is what is to be played: only players who name the same meet. It has at most
     /// [`MAX_MODE`](super::MAX_MODE) bytes, and may be empty.
     pub mode: String,
-    /// So many players make the match, this one among them: 2..=64, in a mesh 2..=[`MESH_CAPACITY`]. Only players who
+    /// This many players make the match, this one among them: 2..=64, in a mesh 2..=[`MESH_CAPACITY`]. Only players who
     /// want as many meet.
     pub players: u16,
     /// The room has this shape.
@@ -58,12 +58,12 @@ impl Default for QuickMatch {
 pub struct QueueStatus {
     /// This player has this place in the line: 1 is the one who has waited longest.
     pub position: u32,
-    /// So many players wait for the same, this one among them.
+    /// This many players wait for the same, this one among them.
     pub waiting: u32,
-    /// It takes so many players.
+    /// It takes this many players.
     pub players: u16,
-    /// Half of those who were matched here in the last ten minutes waited no longer than so many seconds in all. `None`: it is
-    /// not known, since there were fewer than four of them.
+    /// Half of those who were matched here in the last ten minutes waited no longer than this many seconds in all.
+    /// `None`: it is not known, since there were fewer than four of them.
     pub estimate_s: Option<u16>,
 }
 

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An invite is good for so many minutes at the most: a week.
+/// An invite is good for at most this many minutes: a week.
 pub const MAX_INVITE_MINUTES: u16 = 7 * 24 * 60;
-/// So many invites of a room that serve once may be out at a time; it is the server's memory that tells whether one has
-/// served.
+/// This many invites of a room that serve once may be out at a time; it is the server's memory that tells whether one
+/// has served.
 pub const MAX_OPEN_INVITES: u16 = 64;
 
 /// This says what an invite is good for.
@@ -13,7 +13,7 @@ pub const MAX_OPEN_INVITES: u16 = 64;
 pub struct InviteTerms {
     /// It lets in one player. Otherwise it lets in everybody who shows it.
     pub once: bool,
-    /// It is good for so many minutes: 1 to [`MAX_INVITE_MINUTES`].
+    /// It is good for this many minutes: 1 to [`MAX_INVITE_MINUTES`].
     pub minutes: u16,
 }
 
@@ -23,7 +23,7 @@ impl InviteTerms {
         Self { once: true, minutes: 24 * 60 }
     }
 
-    /// Returns the terms of an invite that lets in everybody who shows it, for so many minutes.
+    /// Returns the terms of an invite that lets in everybody who shows it, for this many minutes.
     pub fn for_minutes(minutes: u16) -> Self {
         Self { once: false, minutes }
     }
@@ -58,7 +58,7 @@ impl std::fmt::Debug for InviteToken {
 const ONCE: u32 = 1 << 31;
 
 impl InviteToken {
-    /// A token is written in so many bytes.
+    /// A token is written in this many bytes.
     pub const LENGTH: usize = 24;
 
     /// Returns the token as it is written into texts; it is no message.

@@ -9,23 +9,23 @@ use super::to_player::RequestError;
 use crate::method::ExpectedWay;
 use crate::text::{self, TextError};
 
-/// A query has so many filters at the most.
+/// A query has at most this many filters.
 pub const MAX_FILTERS: usize = 8;
-/// A filter names so many values at the most.
+/// A filter names at most this many values.
 pub const MAX_FILTER_VALUES: usize = 8;
-/// The keys and values of all filters together have so many bytes at the most, so that a query fits one datagram.
+/// The keys and values of all filters together have at most this many bytes, so that a query fits one datagram.
 pub const MAX_FILTER_BYTES: usize = 512;
-/// One query asks for so many rooms at the most: a screen shows far fewer.
+/// One query asks for at most this many rooms: a screen shows far fewer.
 pub const MAX_LISTED: u16 = 500;
-/// A player watches so many rooms at the most.
+/// A player watches at most this many rooms.
 pub const MAX_WATCHED: u16 = 100;
-/// A listing shows so many bytes of a room's metadata at the most, keys and values together. Those of the first keys are
-/// shown; a value that does not fit is left out. Filters look at all of them.
+/// A listing shows this many bytes of a room's metadata at the most, keys and values together. Those of the first keys
+/// are shown; a value that does not fit is left out. Filters look at all of them.
 pub const MAX_LISTED_METADATA: usize = 384;
-/// A listing that names the keys which it wants ([`RoomQuery::show`]) shows so many bytes at the most, in the order of the
-/// names: two of the longest values would not fit a datagram.
+/// A listing that names the keys which it wants ([`RoomQuery::show`]) shows at most this many bytes, in the order of
+/// the names: two of the longest values would not fit a datagram.
 pub const MAX_NAMED_METADATA: usize = 600;
-/// A query names so many keys at the most.
+/// A query names at most this many keys.
 pub const MAX_SHOWN_KEYS: usize = 8;
 /// A property of a room whose key begins so is for everybody: filters look at it as they look at metadata, and listings show it
 /// where it is asked for by its whole key. So a room says up to 4 KiB of itself
@@ -61,8 +61,8 @@ pub struct RoomQuery {
     pub descending: bool,
     /// The page begins after this place; none: with the first room.
     pub after: Option<RoomCursor>,
-    /// So many rooms are wanted at the most: 1 to [`MAX_LISTED`], and to [`MAX_WATCHED`] where they are watched. The default
-    /// is 100.
+    /// At most this many rooms are wanted: 1 to [`MAX_LISTED`], and to [`MAX_WATCHED`] where they are watched. The
+    /// default is 100.
     pub limit: u16,
     /// The values of these keys are to be shown, at most [`MAX_SHOWN_KEYS`]: of the metadata, and of the room's properties that
     /// are [for everybody](LISTED_PREFIX). Empty: those of the first keys of the metadata. They count for
@@ -179,13 +179,13 @@ pub enum QueryError {
     /// There are too many filters.
     #[error("{count} filters: at most {MAX_FILTERS} are allowed")]
     Filters {
-        /// There are so many.
+        /// This is how many there are.
         count: usize,
     },
     /// Too many keys are to be shown.
     #[error("{count} keys to be shown: at most {MAX_SHOWN_KEYS} are allowed")]
     Shown {
-        /// There are so many.
+        /// This is how many there are.
         count: usize,
     },
     /// A filter names no value, or too many.
@@ -193,13 +193,13 @@ pub enum QueryError {
     Values {
         /// The filter is on this key.
         key: String,
-        /// It names so many.
+        /// It names this many.
         count: usize,
     },
     /// The filters are too long.
     #[error("filters and keys of {bytes} bytes: at most {MAX_FILTER_BYTES} are allowed, with the values")]
     Bytes {
-        /// They have so many.
+        /// They have this many.
         bytes: usize,
     },
     /// What a value is to be compared with is no number.
@@ -213,9 +213,9 @@ pub enum QueryError {
     /// Too many rooms are wanted, or none.
     #[error("{limit} rooms: 1 to {most} are allowed")]
     Limit {
-        /// So many are wanted.
+        /// This many are wanted.
         limit: u16,
-        /// So many are allowed.
+        /// This many are allowed.
         most: u16,
     },
     /// A text breaks its rule.

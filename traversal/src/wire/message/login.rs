@@ -50,7 +50,7 @@ pub struct Welcome {
     /// [second, second]`; fewer where it has one address. `0.0.0.0` and `::` stand for the address at which the player
     /// reaches the server, where that does not know it.
     pub probe_targets: Vec<SocketAddr>,
-    /// The server forgets the session after so many seconds without any datagram.
+    /// The server forgets the session after this many seconds without any datagram.
     pub session_timeout_s: u32,
     /// These are the server's addresses in the other family than the player's, for
     /// [`ProbePurpose::Register`](super::ProbePurpose::Register).
@@ -123,7 +123,7 @@ pub enum LoginRefusal {
         /// This is why, in the operator's words; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
-        /// The ban ends after so many seconds; none: it does not end by itself.
+        /// The ban ends after this many seconds; none: it does not end by itself.
         left_s: Option<u64>,
     },
 }

@@ -9,19 +9,19 @@ use super::to_player::RequestError;
 use crate::id::PlayerId;
 use crate::text::{self, Metadata};
 
-/// A member has so many properties at the most.
+/// A member has at most this many properties.
 pub const MAX_MEMBER_PROPERTIES: usize = 16;
-/// A member's properties have so many bytes at the most, keys and values together: they fit one datagram.
+/// A member's properties have at most this many bytes, keys and values together: they fit one datagram.
 pub const MAX_MEMBER_BYTES: usize = 512;
-/// A room has so many properties at the most.
+/// A room has at most this many properties.
 pub const MAX_ROOM_PROPERTIES: usize = 64;
-/// A room's properties have so many bytes at the most, keys and values together.
+/// A room's properties have at most this many bytes, keys and values together.
 pub const MAX_ROOM_BYTES: usize = 4096;
-/// The changes in one message have so many bytes at the most, keys and values together, so that it fits a datagram.
+/// The changes in one message have at most this many bytes, keys and values together, so that it fits a datagram.
 pub const MAX_CHANGES: usize = 800;
-/// A room has so many teams at the most.
+/// A room has at most this many teams.
 pub const MAX_TEAMS: usize = 8;
-/// A countdown takes so many milliseconds at the most: ten minutes.
+/// A countdown takes at most this many milliseconds: ten minutes.
 pub const MAX_COUNTDOWN_MS: u32 = 600_000;
 
 /// These are changes to properties: each key gets a new value, or is removed (`None`). Other keys stay as they are.
@@ -232,11 +232,11 @@ pub enum InRoom {
     Show {
         /// The part has this number, from 0 on.
         part: u8,
-        /// There are so many.
+        /// This is how many there are.
         parts: u8,
         /// These are the properties in this part.
         properties: Metadata,
-        /// This runs: its id, in so many milliseconds from now, by this rule.
+        /// This runs: its id, in this many milliseconds from now, by this rule.
         countdown: Option<(u64, u32, CountdownRule)>,
     },
     /// The host lets nobody new in, or does again. Who has a seat or a ticket comes in anyway.
@@ -245,7 +245,7 @@ pub enum InRoom {
     Teams(Vec<u8>),
     /// The host has a countdown begin. All members are told the same moment.
     StartCountdown {
-        /// It takes so many milliseconds, at most [`MAX_COUNTDOWN_MS`].
+        /// It takes this many milliseconds, at most [`MAX_COUNTDOWN_MS`].
         after_ms: u32,
         /// It is cancelled by this.
         rule: CountdownRule,

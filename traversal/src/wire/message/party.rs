@@ -8,7 +8,7 @@ use super::room::PlayerInfo;
 use crate::id::{PartyId, PlayerId};
 use crate::text;
 
-/// A party has so many members at the most: as many as a mesh, and as fit one datagram with their names.
+/// A party has at most this many members: as many as a mesh, and as fit one datagram with their names.
 pub const MAX_PARTY: u16 = 16;
 
 /// This is what a player asks about parties. Each is answered with [`Response::Done`](super::Response::Done); what comes of it
@@ -18,7 +18,7 @@ pub const MAX_PARTY: u16 = 16;
 pub enum PartyRequest {
     /// Opens a party that this player leads.
     Create {
-        /// It takes so many members, the leader among them: 2..=[`MAX_PARTY`].
+        /// It takes this many members, the leader among them: 2..=[`MAX_PARTY`].
         most: u16,
     },
     /// Enters the party of this code.
@@ -92,7 +92,7 @@ pub struct PartyInfo {
     /// Who knows this code comes in. It has ten characters, and another one after somebody was put out.
     #[serde(deserialize_with = "text::read_code")]
     pub code: String,
-    /// It takes so many members.
+    /// It takes this many members.
     pub most: u16,
     /// Counts up with each change.
     pub revision: u32,
@@ -125,9 +125,9 @@ pub struct PartyTicket {
     pub party: PartyId,
     /// These are its members, at most [`MAX_PARTY`], the leader first.
     pub members: Vec<PlayerId>,
-    /// The members have changed so often: the newest ticket wins.
+    /// The members have changed this many times: the newest ticket wins.
     pub edition: u32,
-    /// The party takes so many members.
+    /// The party takes this many members.
     pub most: u16,
     /// It is good until then, in seconds since 1970.
     pub until_s: u64,

@@ -42,13 +42,13 @@ pub struct PunchPlan {
     pub peer_nat: NatProfile,
     /// These methods are tried in this order; those that can run together do.
     pub methods: Vec<Method>,
-    /// The whole attempt may take so many milliseconds.
+    /// The whole attempt may take this many milliseconds.
     pub deadline_ms: u32,
     /// This is the leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
     /// This says why the pair may not use the relay; `None`: it may, or one of the two does not want it.
     pub no_relay: Option<NoRelay>,
-    /// The room had changed its host so often before this match.
+    /// The room had changed its host this many times before this match.
     pub epoch: u32,
     /// This says whether this is a pair of a mesh, neither of whom hosts the room. `hosting` is then true for the one
     /// who was there first.
@@ -153,9 +153,9 @@ pub struct Replan {
 pub struct RelayGrant {
     /// Nobody can guess this token; each side has its own.
     pub token: [u8; crate::wire::RELAY_HEADER - 1],
-    /// This side may send so many bytes a second in the long run; more is dropped.
+    /// This side may send this many bytes a second in the long run; more is dropped.
     pub bytes_per_second: u32,
-    /// It serves for so many seconds, from the plan on.
+    /// It serves for this many seconds, from the plan on.
     pub lifetime_s: u32,
 }
 
@@ -182,14 +182,14 @@ pub struct KeptMatch {
     pub edition: u8,
 }
 
-/// A message has so many of them at the most, so that it fits a datagram.
+/// A message has at most this many of them, so that it fits a datagram.
 pub const MAX_KEPT: usize = 16;
 
-/// Other ports lie so many steps ahead of a port that was seen, for
+/// Other ports lie this many steps ahead of a port that was seen, for
 /// [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
 pub type Ahead = [u16; 4];
 
-/// A player whose NAT keeps inner ports may name so many ports at a time.
+/// A player whose NAT keeps inner ports may name this many ports at a time.
 pub const MAX_KEPT_PORTS: usize = 4;
 
 /// This says whether a match may search by many sockets or ports ([`Method::searches`]) now.

@@ -30,8 +30,8 @@ pub struct PlayerInfo {
 pub struct RoomOptions {
     /// The name is unique per game on a server. It may be empty: then the server takes the code as the name.
     pub name: String,
-    /// So many players may be in the room, the host among them where it has a [`seat`](Self::seat): 2..=64, and 1..=64
-    /// without.
+    /// This many players may be in the room, the host among them where it has a [`seat`](Self::seat): 2..=64, and
+    /// 1..=64 without.
     pub capacity: u16,
     /// Everyone who joins is asked for it.
     pub password: Option<Secret<String>>,
@@ -57,12 +57,12 @@ pub struct RoomOptions {
     /// opens the room: the agent sends them as soon as it is open.
     #[serde(skip)]
     pub properties: BTreeMap<String, String>,
-    /// A member of whom nothing is heard keeps its seat for so long: 0 to 600 s, in whole seconds; 60 s by default. The
-    /// seat counts against the capacity meanwhile. With zero a full room gives the seat of a silent member to whoever
-    /// knocks.
+    /// A member of whom nothing is heard keeps its seat for this long: 0 to 600 s, in whole seconds; 60 s by default.
+    /// The seat counts against the capacity meanwhile. With zero a full room gives the seat of a silent member to
+    /// whoever knocks.
     #[serde(with = "seconds")]
     pub keep_seat: Duration,
-    /// So many may watch the room beside its players: 0 (the default) to 64, with the capacity no more than
+    /// This many may watch the room beside its players: 0 (the default) to 64, with the capacity no more than
     /// [`MAX_INSIDE`].
     pub spectators: u16,
     /// This says whether the host is a player (the default). A host without a seat, such as a dedicated server, does not
@@ -194,7 +194,7 @@ pub struct RoomInfo {
     pub auto_allow: bool,
     /// This says whether another member may host it, see [`RoomOptions::migrate`].
     pub migrate: bool,
-    /// The room changed its host so often.
+    /// The room changed its host this many times.
     pub epoch: u32,
     /// This says who is connected to whom.
     pub topology: Topology,
@@ -243,8 +243,8 @@ pub struct RoomTicket {
     pub host: PlayerId,
     /// Made by the server for the one player who holds the ticket.
     pub seal: [u8; 16],
-    /// The host had put somebody out for good so often. After a restart the newest generation counts: a ticket of an
-    /// earlier one may be of somebody who was put out.
+    /// The host had put somebody out for good this many times. After a restart the newest generation counts: a ticket
+    /// of an earlier one may be of somebody who was put out.
     pub generation: u32,
     /// It is good until then, in seconds since 1970; the greatest number: for ever.
     pub until_s: u64,
@@ -255,7 +255,7 @@ pub struct RoomTicket {
 /// This says how a host wants its room, as far as others must not change it when they take the room up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomTerms {
-    /// It takes so many players, see [`RoomOptions::capacity`].
+    /// It takes this many players, see [`RoomOptions::capacity`].
     pub capacity: u16,
     /// This says whether it stands in listings, see [`RoomOptions::public`].
     pub public: bool,
@@ -340,9 +340,9 @@ pub struct RoomSummary {
     /// The host has this display name.
     #[serde(deserialize_with = "text::read_name")]
     pub host_name: String,
-    /// So many players are inside, the host among them where it has a seat.
+    /// This many players are inside, the host among them where it has a seat.
     pub members: u16,
-    /// It takes so many players, the host included where it has a seat.
+    /// It takes this many players, the host included where it has a seat.
     pub capacity: u16,
     /// Asks for a password.
     pub password: bool,
@@ -360,17 +360,17 @@ pub struct RoomSummary {
     /// Its host's game speaks this protocol ([`AgentConfig::game_protocol`](crate::AgentConfig::game_protocol)): players of
     /// others cannot enter.
     pub protocol: u32,
-    /// The room was opened so many seconds ago, when this was said. A server that was restarted counts from then on.
+    /// The room was opened this many seconds ago, when this was said. A server that was restarted counts from then on.
     pub age_s: u32,
-    /// A packet takes so many milliseconds to the room's host and back *by way of the server*: the sum of both players' round
-    /// trips to it, rounded up to ten. Over the relay it takes about as long, and a direct way is seldom longer. None: it is
-    /// not known, as where the room is at a server of another region.
+    /// A packet takes this many milliseconds to the room's host and back *by way of the server*: the sum of both
+    /// players' round trips to it, rounded up to ten. Over the relay it takes about as long, and a direct way is seldom
+    /// longer. None: it is not known, as where the room is at a server of another region.
     pub rtt_ms: Option<u16>,
     /// The host is expected to be reached in this way.
     pub way: ExpectedWay,
-    /// So many watch it.
+    /// This many watch it.
     pub spectators: u16,
-    /// So many may watch it.
+    /// This many may watch it.
     pub spectator_limit: u16,
     /// Its host is no player, see [`RoomOptions::seat`].
     pub dedicated: bool,

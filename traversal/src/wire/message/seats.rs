@@ -9,21 +9,21 @@ use super::to_player::RequestError;
 use crate::id::PlayerId;
 use crate::text;
 
-/// A seat is kept for so long at the most, see [`RoomOptions::keep_seat`].
+/// A seat is kept for at most this long, see [`RoomOptions::keep_seat`].
 pub const MAX_KEEP_SEAT: Duration = Duration::from_secs(600);
-/// A room takes so many players and spectators together at the most: its host is connected to each of them.
+/// A room takes at most this many players and spectators together: its host is connected to each of them.
 pub const MAX_INSIDE: u16 = 64;
-/// Who was put out for a time stays out for so long at the most, see [`Rejoin::After`].
+/// Who was put out for a time stays out for at most this long, see [`Rejoin::After`].
 pub const MAX_OUT: Duration = Duration::from_secs(30 * 86_400);
-/// So many entries of a room's ban list are in one answer, so that it fits one datagram.
+/// This many entries of a room's ban list are in one answer, so that it fits one datagram.
 pub const BANS_PER_PAGE: usize = 4;
 
 /// This is what a room's host says about its seats, as members and tickets carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeatTerms {
-    /// A seat is kept for so many seconds, see [`RoomOptions::keep_seat`].
+    /// A seat is kept for this many seconds, see [`RoomOptions::keep_seat`].
     pub keep_seat_s: u16,
-    /// So many may watch, see [`RoomOptions::spectators`].
+    /// This many may watch, see [`RoomOptions::spectators`].
     pub spectators: u16,
     /// The host is a player, see [`RoomOptions::seat`].
     pub seat: bool,
@@ -53,7 +53,7 @@ impl SeatTerms {
 pub enum Rejoin {
     /// It may come back at once.
     Now,
-    /// It may come back after so long.
+    /// It may come back after this time.
     After {
         /// This many seconds: 1 to 2,592,000 ([`MAX_OUT`], 30 days).
         seconds: u32,
@@ -89,7 +89,7 @@ pub struct RoomBan {
     /// The host had given this reason. It is empty where the server was restarted since.
     #[serde(deserialize_with = "text::read_reason")]
     pub reason: String,
-    /// The player may come back after so many seconds; `None`: not as long as the room lives.
+    /// The player may come back after this many seconds; `None`: not as long as the room lives.
     pub left_s: Option<u32>,
 }
 
@@ -98,7 +98,7 @@ pub struct RoomBan {
 pub struct AwaySeat {
     /// This is the player.
     pub player: PlayerId,
-    /// The seat is kept for so many seconds more, counted from when this was sent.
+    /// The seat is kept for this many seconds more, counted from when this was sent.
     pub kept_s: u16,
 }
 
@@ -113,7 +113,7 @@ pub struct SeatKept {
     pub code: String,
     /// This player hosts the room.
     pub hosting: bool,
-    /// The seat is kept for so many seconds more.
+    /// The seat is kept for this many seconds more.
     pub kept_s: u16,
 }
 

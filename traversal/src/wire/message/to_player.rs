@@ -43,7 +43,7 @@ pub enum ToPlayer {
         revision: u32,
         /// The part has this number, from 0 on.
         part: u8,
-        /// This revision has so many parts.
+        /// This revision has this many parts.
         parts: u8,
         /// These members are in this part; in part 0 the host is first.
         members: Vec<PlayerInfo>,
@@ -111,7 +111,7 @@ pub enum ToPlayer {
         room: RoomId,
         /// The host in question hosts in this epoch.
         epoch: u32,
-        /// It is decided within so many seconds from now, and this member has heard of it.
+        /// It is decided within this many seconds from now, and this member has heard of it.
         within_s: u16,
     },
     /// The room has another host. Its plans follow.
@@ -164,7 +164,7 @@ pub enum ToPlayer {
     WrongPasswords {
         /// This player hosts this room.
         room: RoomId,
-        /// So many were wrong within the last minute, from all addresses together.
+        /// This many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
     },
     /// The operator of the server tells all players of a game something.
@@ -206,7 +206,7 @@ pub enum ToPlayer {
         revision: u32,
         /// The part has this number, from 0 on.
         part: u8,
-        /// This revision has so many parts.
+        /// This revision has this many parts.
         parts: u8,
         /// These members are away, as far as they are in this part.
         away: Vec<AwaySeat>,
@@ -247,7 +247,7 @@ pub enum Response {
     },
     /// This is the server's clock.
     Time {
-        /// So many milliseconds have passed since the server was started.
+        /// This many milliseconds have passed since the server was started.
         now_ms: u64,
     },
     /// This is an invite to the host's room.
@@ -317,7 +317,7 @@ pub enum RequestError {
     /// A limit of the server is reached.
     #[error("too many requests or rooms; try again in {retry_after_s} s")]
     Limited {
-        /// The player is to wait for so many seconds before it asks again.
+        /// The player is to wait for this many seconds before it asks again.
         retry_after_s: u32,
     },
     /// The server's registry did not answer.
@@ -344,9 +344,9 @@ pub enum RequestError {
     /// There would be too many properties.
     #[error("at most {max} properties are allowed, it would be {count}; remove some first")]
     TooManyProperties {
-        /// It would be so many.
+        /// It would be this many.
         count: u16,
-        /// There may be so many.
+        /// There may be this many.
         max: u16,
     },
     /// The properties would be too long, keys and values together.
@@ -354,9 +354,9 @@ pub enum RequestError {
         "at most {max_bytes} bytes of properties are allowed, it would be {bytes}; shorten or remove some first"
     )]
     PropertiesTooLong {
-        /// They would have so many bytes.
+        /// They would have this many bytes.
         bytes: u32,
-        /// They may have so many bytes.
+        /// They may have this many bytes.
         max_bytes: u32,
     },
     /// The host has locked the room.
@@ -365,19 +365,19 @@ pub enum RequestError {
     /// The team has as many players as it takes; or all teams, where the server was to choose.
     #[error("the team is full ({size} of {size}); choose another one")]
     TeamFull {
-        /// It takes so many players; all of them together, where the server was to choose.
+        /// It takes this many players; all of them together, where the server was to choose.
         size: u16,
     },
     /// There is no such team.
     #[error("there is no such team; the room has {teams}")]
     NoSuchTeam {
-        /// The room has so many teams.
+        /// The room has this many teams.
         teams: u8,
     },
     /// Not all members are ready.
     #[error("{waiting} of the players are not ready yet")]
     NotReady {
-        /// So many are not.
+        /// This many players are not ready.
         waiting: u16,
     },
     /// A countdown runs already.
@@ -392,7 +392,7 @@ pub enum RequestError {
     /// A list of contacts is too long.
     #[error("at most {limit} contacts are possible; remove some first")]
     TooManyContacts {
-        /// A player may allow so many others.
+        /// A player may allow this many others.
         limit: u16,
     },
     /// The call is over, or was never there.
@@ -410,7 +410,7 @@ pub enum RequestError {
     /// As many invites that serve once are out as the server can remember.
     #[error("at most {most} invites that serve once may be out; end them, or wait until some were used")]
     TooManyInvites {
-        /// So many may be out.
+        /// This many may be out.
         most: u16,
     },
     /// The invite names no room, and there are several.
@@ -428,13 +428,13 @@ pub enum RequestError {
         /// This is what the host said about it; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
-        /// The player may come back after so many seconds; `None`: not as long as the room lives.
+        /// The player may come back after this many seconds; `None`: not as long as the room lives.
         for_s: Option<u32>,
     },
     /// As many watch the room as may.
     #[error("the room takes {limit} spectators, and as many are inside; join it, or try again later")]
     SpectatorsFull {
-        /// So many may watch it; 0: nobody.
+        /// This many may watch it; 0: nobody.
         limit: u16,
     },
     /// No seat is kept for this player (any more).
@@ -455,7 +455,7 @@ pub enum RequestError {
     /// The party has as many members as it takes.
     #[error("the party is full ({most} of {most})")]
     PartyFull {
-        /// It takes so many.
+        /// It takes this many.
         most: u16,
     },
     /// Only the leader of the party may.
@@ -464,15 +464,15 @@ pub enum RequestError {
     /// The party has more members than the match that it wants has players.
     #[error("your party has {size} members, and this match is for {players}; choose another one")]
     PartyTooLarge {
-        /// The party has so many.
+        /// The party has this many.
         size: u16,
-        /// The match is for so many.
+        /// The match is for this many.
         players: u16,
     },
     /// Members of the party are away, or in a room.
     #[error("{missing} of your party are away or in a room; wait until all are there")]
     PartyIncomplete {
-        /// So many are.
+        /// This many members are away or in a room.
         missing: u16,
     },
     /// A member of the party has refused the match, not answered in time, or taken the party out of the line.

@@ -14,7 +14,7 @@ use crate::wire::sizes::LEAST_DATAGRAM;
 
 /// A part has so many bytes in front of its content, behind the tag.
 pub(super) const PART_HEADER: usize = 1 + 2 + 1 + 1;
-/// A game datagram has so many parts at the most.
+/// A game datagram has at most this many parts.
 pub const MAX_PARTS: u8 = 4;
 /// So many game datagrams may be there of which only some parts are here. Parts leave together, so there are more
 /// only where many get lost or swapped.
@@ -36,7 +36,7 @@ pub struct Part<'a> {
     pub message: u16,
     /// This numbers the part, from 0.
     pub index: u8,
-    /// There are so many parts, 2 to [`MAX_PARTS`].
+    /// There are this many parts, 2 to [`MAX_PARTS`].
     pub count: u8,
     /// The part has these bytes.
     pub content: &'a [u8],

@@ -31,8 +31,8 @@ fn pair() -> (PairChannel, PairChannel) {
 }
 
 fn understand(mut a: PairChannel, mut b: PairChannel) -> bool {
-    let mut sealed = a.seal_data(b"hello").unwrap();
-    let mut back = b.seal_data(b"hello").unwrap();
+    let mut sealed = a.seal_data_on(0, b"hello").unwrap();
+    let mut back = b.seal_data_on(0, b"hello").unwrap();
     let heard = [b.open(&mut sealed).is_ok(), a.open(&mut back).is_ok()];
     assert_eq!(heard[0], heard[1]);
     heard[0]
@@ -56,7 +56,7 @@ fn a_server_that_lies_about_keys_or_roles_gets_them_no_channel() {
         };
         let mut best = PairChannel::new(MatchId(77), &keys).unwrap();
         let mut victim = channel(&a, between, true).unwrap();
-        assert!(victim.open(&mut best.seal_data(b"trust me").unwrap()).is_err());
+        assert!(victim.open(&mut best.seal_data_on(0, b"trust me").unwrap()).is_err());
         assert!(!victim.is_proven());
     }
     // And it cannot hand on what it hears: the other side was told otherwise, too.
@@ -97,7 +97,7 @@ fn both_sides_have_the_same_code_and_exports_and_others_have_not() {
 #[test]
 fn after_too_many_forgeries_a_key_opens_nothing_more() {
     let (mut host, mut guest) = pair();
-    let mut sealed = host.seal_data(b"x").unwrap();
+    let mut sealed = host.seal_data_on(0, b"x").unwrap();
     let mut forged = sealed.clone();
     forged[20] ^= 1;
     guest.forged = FORGERIES - 1;
@@ -108,7 +108,7 @@ fn after_too_many_forgeries_a_key_opens_nothing_more() {
 #[test]
 fn data_and_messages_cross_once() {
     let (mut host, mut guest) = pair();
-    let sealed = host.seal_data(b"hello").unwrap();
+    let sealed = host.seal_data_on(0, b"hello").unwrap();
     assert_eq!(sealed.len(), 5 + OVERHEAD);
     assert_eq!(match_of(&sealed), Some(MatchId(77)));
     assert_eq!(guest.read(&mut sealed.clone()), Some(Opened::Data(0, b"hello")));
@@ -139,7 +139,7 @@ fn channels_are_told_apart_and_there_are_no_others() {
 #[test]
 fn own_datagrams_do_not_come_back_as_the_others() {
     let (mut host, _) = pair();
-    let mut sealed = host.seal_data(b"echo").unwrap();
+    let mut sealed = host.seal_data_on(0, b"echo").unwrap();
     assert_eq!(host.open(&mut sealed), Err(Dropped::NotAuthentic));
 }
 
@@ -153,15 +153,18 @@ fn a_key_that_contributes_nothing_is_refused() {
 #[test]
 fn the_longest_payload_fits_behind_a_relay_header() {
     let (mut host, _) = pair();
-    assert_eq!(host.seal_data(&[0; MAX_PAYLOAD]).unwrap().len() + crate::wire::RELAY_HEADER, MAX_DATAGRAM);
-    assert!(host.seal_data(&[0; MAX_PAYLOAD + 1]).is_none());
+    assert_eq!(
+        host.seal_data_on(0, &[0; MAX_PAYLOAD]).unwrap().len() + crate::wire::RELAY_HEADER,
+        MAX_DATAGRAM
+    );
+    assert!(host.seal_data_on(0, &[0; MAX_PAYLOAD + 1]).is_none());
 }
 
 proptest! {
     #[test]
     fn any_changed_byte_is_noticed(at in 0usize..40, flip in 1u8..) {
         let (mut host, mut guest) = pair();
-        let mut sealed = host.seal_data(b"0123456").unwrap();
+        let mut sealed = host.seal_data_on(0, b"0123456").unwrap();
         let at = at % sealed.len();
         sealed[at] ^= flip;
         // The kind and the match are bound in as well.

@@ -5,8 +5,8 @@ use chacha20poly1305::{ChaCha20Poly1305, Key, KeyInit, Nonce, Tag};
 use snow::HandshakeState;
 use zeroize::Zeroizing;
 
-use super::TAG;
 use crate::wire::Dropped;
+use crate::wire::sizes::TAG;
 
 /// These are what the handshake ends with (Noise, section 5.2, `Split`), and nothing else of it: a server keeps them for each
 /// of very many players. They are forgotten when dropped.

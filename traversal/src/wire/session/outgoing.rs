@@ -14,11 +14,12 @@ use crate::wire::message::{Frame, Topic};
 
 /// So many reliable frames are on their way at a time; further ones wait.
 const IN_FLIGHT: usize = 32;
-/// They have so many bytes together: the initial window of RFC 9002 section 7.2, which may go to an address that was
-/// just proven.
-const IN_FLIGHT_BYTES: usize = 14_720;
-/// So many bytes wait at the most. The 63 plans and lists of members of a full room take a third of it.
-const WAITING_BYTES: usize = 128 * 1024;
+/// Reliable frames on their way have at most this many bytes together: the initial window of RFC 9002 section 7.2, which may go
+/// to an address that was just proven.
+pub const IN_FLIGHT_BYTES: usize = 14_720;
+/// At most this many bytes of reliable frames wait for their turn. The 63 plans and lists of members of a full room take a third
+/// of it.
+pub const WAITING_BYTES: usize = 128 * 1024;
 /// With so many bytes in line a receiver causes nothing more itself (see [`Outgoing::is_backed_up`]).
 const BACKED_UP: usize = 32 * 1024;
 /// The front of a reliable frame, variant and sequence number, has so many bytes at the most.
