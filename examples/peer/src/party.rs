@@ -230,8 +230,8 @@ fn party(
     mates: Query<&PartyMate>,
 ) {
     for PartyChanged(party) in changed.read() {
-        let invite = current.invite(&link).map(|invite| invite.to_string());
-        output.event("party", told(party, invite, mates.iter().count()));
+        let text = current.invite(&link).map(|invite| invite.to_string());
+        output.event("party", told(party, text, mates.iter().count()));
         for player in std::mem::take(&mut task.args.invite) {
             invite.write(InviteToParty { player });
         }
