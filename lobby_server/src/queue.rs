@@ -6,6 +6,7 @@
 
 mod choice;
 mod classes;
+mod fills;
 mod line;
 pub mod measured;
 mod teams;
@@ -26,6 +27,8 @@ use traversal_core::wire::message::{MESH_CAPACITY, QueueStatus, QuickMatch, Requ
 use crate::limits::{Bucket, Counts, Rate};
 use choice::choose;
 use classes::Classes;
+use fills::Fills;
+pub(crate) use fills::{Filling, Places};
 use line::{Line, Waits};
 pub(crate) use ticket::{Comer, Unit};
 use ticket::{Schedule, Ticket};
@@ -106,6 +109,8 @@ pub(crate) struct Queues {
     past: BTreeMap<Arc<QueueKey>, Waits>,
     /// These lines were not told of their last changes.
     untold: BTreeSet<u32>,
+    /// These rooms look for more players.
+    fills: Fills,
 }
 
 /// This is what a player has left.
@@ -205,9 +210,9 @@ impl Queues {
         }
     }
 
-    /// Returns when somebody is to be looked at.
+    /// Returns when somebody is to be looked at, or a room that looks for players.
     pub(crate) fn next_look(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.first().map(|(at, _)| *at).into_iter().chain(self.fills.next_look()).min()
     }
 
     /// Takes at most so many players who are to be looked at by now.

@@ -157,6 +157,30 @@ impl Shared {
         best.map(|(.., team)| team).ok_or(RequestError::TeamFull { size })
     }
 
+    /// Returns how many places are free in each of these teams. A member who is in none may come into any: it counts in each.
+    pub(crate) fn free_places(&self, teams: &[u8], members: usize) -> Vec<usize> {
+        let inside = |team| self.states.values().filter(|state| state.team == Some(team)).count();
+        let in_teams: Vec<usize> = (0..teams.len() as u8).map(inside).collect();
+        let in_none = members.saturating_sub(in_teams.iter().sum());
+        let free = |(size, inside): (&u8, usize)| usize::from(*size).saturating_sub(inside + in_none);
+        teams.iter().zip(in_teams).map(free).collect()
+    }
+
+    /// Puts a member into a team, if there is a place.
+    pub(crate) fn put_into_team(&mut self, player: PlayerId, team: u8, teams: &[u8]) {
+        let changes = MemberChanges { team: Some(TeamWish::Team(team)), ..MemberChanges::default() };
+        // Where the team is full the member chooses another one.
+        let _ = self.set_member(player, &changes, teams);
+    }
+
+    /// Returns who of these members is in which of so many teams.
+    pub(crate) fn teams(&self, teams: usize, members: &[PlayerInfo]) -> Vec<Vec<PlayerId>> {
+        let of = |player: &PlayerId| self.states.get(player).and_then(|state| state.team);
+        let in_team =
+            |team| members.iter().map(|member| member.id).filter(|id| of(id) == Some(team)).collect();
+        (0..teams as u8).map(in_team).collect()
+    }
+
     /// The teams have these sizes now: who has no place any more is in none, the last ones of the `members` first.
     pub(crate) fn teams_are(&mut self, teams: &[u8], members: &[PlayerInfo]) {
         let mut taken = BTreeMap::<u8, u8>::new();

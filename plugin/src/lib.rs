@@ -176,9 +176,9 @@ pub use messages::requests::{
     StopWatchingRooms, TakeSeat, WatchRooms,
 };
 pub use messages::room::{
-    AllReadyChanged, CancelCountdown, CountdownCancelled, CountdownOver, CountdownStarted, HandOver,
-    LockRoom, PlayerPropertiesChanged, RoomPropertyChanged, RoomShared, SetProperties, SetReady,
-    SetRoomProperties, SetTeam, SetTeams, StartCountdown,
+    AllReadyChanged, Backfill, BackfillChanged, CancelCountdown, CountdownCancelled, CountdownOver,
+    CountdownStarted, EndBackfill, HandOver, LockRoom, PlayerPropertiesChanged, RoomPropertyChanged,
+    RoomShared, SetProperties, SetReady, SetRoomProperties, SetTeam, SetTeams, StartCountdown,
 };
 pub use party::{
     CreateParty, CurrentParty, DisbandParty, InviteToParty, JoinParty, KickFromParty, LeadParty, LeaveParty,
@@ -213,9 +213,9 @@ pub use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
 pub use traversal_core::wire::message::{
-    CallAnswer, CallEnd, ChatFault, ChatTo, InviteFault, InviteTerms, LoginRefusal, MAX_CONTACTS,
-    MAX_INVITE_MINUTES, MESH_CAPACITY, MatchEnd, Method, NoRelay, NumberRule, PlayerInfo, Presence,
-    QueueStatus, QuickRules, Rejoin, RequestError, Role, RoomBan, RoomEnd, RoomInfo, RoomOptions,
+    BackfillStatus, CallAnswer, CallEnd, ChatFault, ChatTo, InviteFault, InviteTerms, LoginRefusal,
+    MAX_CONTACTS, MAX_INVITE_MINUTES, MESH_CAPACITY, MatchEnd, Method, NoRelay, NumberRule, PlayerInfo,
+    Presence, QueueStatus, QuickRules, Rejoin, RequestError, Role, RoomBan, RoomEnd, RoomInfo, RoomOptions,
     RoomSummary, RoomTarget, Status, TextRule, Topology,
 };
 pub use traversal_core::wire::message::{

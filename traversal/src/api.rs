@@ -236,6 +236,10 @@ pub enum Command {
     /// The game wants something of the player's party. Answered by [`Event::Party`], [`Event::PartyEnded`] or
     /// [`Event::RequestFailed`]. [`PartyRequest::Resume`] is the agent's own, and does nothing here.
     Party(PartyRequest),
+    /// Host: have the room look for players who wait for this quick match, whenever it has a free place; `None`: no longer.
+    /// Answered by [`Event::Backfill`] or [`Event::RequestFailed`]. It is said again after each new login, until another player
+    /// hosts the room.
+    Backfill(Option<QuickMatch>),
 }
 
 /// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].

@@ -1,6 +1,7 @@
 //! Requests to the server; `room` has the room this player is in, `party` its party, `queue` the wait for a quick match, `listing`
 //! and `watch` the lists of public rooms.
 
+mod backfill;
 mod clock;
 mod countdown;
 mod listing;
@@ -256,6 +257,9 @@ impl Lobby {
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);
             room.told_in = false;
+            if let Some(backfill) = &mut room.backfill {
+                backfill.logged_in();
+            }
             room.shared.logged_in(cx.now, &self.clock, cx.link.timing().rtt());
         }
         // Another one may have been started since.
@@ -345,9 +349,7 @@ impl Lobby {
                 if let Request::Party(request) = &pending.request {
                     self.party_answered(cx, request, Some(error.clone()));
                 }
-                if kind == RequestKind::QuickMatch {
-                    self.end_queue(cx);
-                }
+                self.wish_failed(cx, kind);
                 cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
             }
             (Err(_), None)
@@ -364,6 +366,15 @@ impl Lobby {
         }
         self.flush(cx);
         None
+    }
+
+    /// What would be asked again after a new login is not, since it failed.
+    fn wish_failed(&mut self, cx: &mut Cx<'_>, kind: RequestKind) {
+        match kind {
+            RequestKind::QuickMatch => self.end_queue(cx),
+            RequestKind::Backfill => self.end_backfill(cx),
+            _ => {}
+        }
     }
 
     /// The room cannot be had back yet: its host may not have logged in again, or the server still knows our own former
@@ -393,9 +404,7 @@ impl Lobby {
                 continue;
             }
             if let Some(kind) = pending.kind {
-                if kind == RequestKind::QuickMatch {
-                    self.end_queue(cx);
-                }
+                self.wish_failed(cx, kind);
                 let error = match (cx.link.online().is_some(), pending.wait_until) {
                     (true, Some(_)) => RequestFailure::Server(RequestError::NoSuchRoom),
                     (true, None) => RequestFailure::Timeout,

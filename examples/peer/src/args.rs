@@ -8,6 +8,7 @@ use bevy_traversal::{BubbleTargets, Detect, MOST_PORTS_AHEAD, MappingProtocol, M
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
 
+use crate::backfill::{self, HostBackfill};
 use crate::chat::{self, ChatArgs};
 use crate::doctor::Doctor;
 use crate::invites::Inviting;
@@ -47,6 +48,7 @@ const EXAMPLES: &str = "Examples:
   peer call --lobby 203.0.113.10:3478 --player 0123456789abcdef0123456789abcdef
   peer rooms --lobby 203.0.113.10:3478 --filter map=desert --filter 'level<5' --sort players --watch 10 --json
   peer quick --lobby 203.0.113.10:3478 --mode ranked --players 4 --near skill=1200:50,100,200/5:any --equal map=dust --match-teams 2,2
+  peer host --lobby 203.0.113.10:3478 --room r1 --players 2 --capacity 4 --backfill ranked --near skill=1200:50,100,200/5:any
   peer party --lobby 203.0.113.10:3478 --create 4 --members 2 --mode ranked --players 4 --match-teams 2,2 --json
   peer party --lobby 203.0.113.10:3478 --code 7KPX2M9QRT --matches 3
   peer doctor --lobby 203.0.113.10:3478
@@ -76,7 +78,7 @@ pub(crate) enum Sub {
     #[command(flatten)]
     People(People),
     /// Open a room and play with who comes
-    #[command(after_help = format!("{EVENTS}\n\n{}", chat::EVENTS))]
+    #[command(after_help = format!("{EVENTS}\n\n{}\n\n{}", chat::EVENTS, backfill::EVENTS))]
     Host {
         /// Name of the room
         #[arg(long)]
@@ -102,11 +104,14 @@ pub(crate) enum Sub {
         #[command(flatten)]
         seats: HostSeats,
         #[command(flatten)]
+        backfill: HostBackfill,
+        #[command(flatten)]
         common: Common,
         #[command(flatten)]
         game: Game,
     },
     /// Play with anybody who wants the same mode and as many players
+    #[command(after_help = backfill::EVENTS)]
     Quick {
         /// What to play: only players who name the same meet
         #[arg(long, value_name = "NAME")]
@@ -116,6 +121,10 @@ pub(crate) enum Sub {
         players: u16,
         #[command(flatten)]
         rules: RulesArgs,
+        /// If this player hosts the room of the match, or comes to host it: look for another player whenever one has left (event
+        /// "backfill")
+        #[arg(long)]
+        backfill: bool,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
 mod args;
+mod backfill;
 mod chat;
 mod doctor;
 mod finish;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         .insert_resource(Session::new(goal, (game.cloned(), manual), deadline, stop))
         .init_resource::<Scores>()
         .insert_resource(seats::SeatFlags::of(&cli.command))
+        .insert_resource(backfill::Wish::of(&cli.command))
         .insert_resource(chat::Lines::of(&game.map(|game| game.chat.clone()).unwrap_or_default()))
         .add_systems(
             Update,
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
                 (
                     meeting::lobby,
                     (members::say, invites::invites, lan::lan).chain(),
-                    quick::queue,
+                    (quick::queue, backfill::backfill).chain(),
                     meeting::room,
                     (members::print, rooms::rooms).chain(),
                 )

@@ -88,15 +88,20 @@ impl Goal {
                 serving,
                 game,
                 shown,
+                backfill,
                 ..
             } => {
+                let teams = match game.members.teams.clone() {
+                    teams if teams.is_empty() => backfill.teams(),
+                    teams => teams,
+                };
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
                     capacity: capacity.unwrap_or(*players),
                     password: password.clone(),
                     auto_allow: refuse.is_none(),
                     migrate: game.migrate,
-                    teams: game.members.teams.clone(),
+                    teams,
                     properties: game.members.room_properties(),
                     metadata: shown.metadata(),
                     ..seats.options()

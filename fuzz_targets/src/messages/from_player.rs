@@ -76,8 +76,9 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
         },
         8 => Request::QuickMatch(quick_match(u)?),
         9 => Request::LeaveQueue,
-        _ if u.ratio(1, 2)? => Request::InRoom(match u.int_in_range(0..=2)? {
+        _ if u.ratio(1, 2)? => Request::InRoom(match u.int_in_range(0..=3)? {
             0 => InRoom::HandOver { player: player(u, known)? },
+            3 => InRoom::Backfill(if u.ratio(3, 4)? { Some(quick_match(u)?) } else { None }),
             1 => InRoom::Properties([(text(u)?, Some(text(u)?))].into()),
             _ => any(u)?.unwrap_or(InRoom::Time),
         }),

@@ -224,6 +224,8 @@ impl Metrics {
         put("lobby_calls_rung", "Calls that rang at players of this node.", counters.calls_rung)?;
         put("lobby_calls_taken", "Calls that players of this node have taken.", counters.calls_taken)?;
         put("lobby_quick_matches", "Quick matches made.", counters.quick_matches)?;
+        let help = "Players who came from a line into rooms that looked for more.";
+        put("lobby_backfilled", help, counters.backfilled)?;
         put("lobby_sent_elsewhere", "Players sent to another node.", counters.sent_elsewhere)?;
         put("lobby_migrations", "Rooms that got another host.", counters.migrations)?;
         put("lobby_probes", "Probes answered.", counters.probes)?;

@@ -113,7 +113,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Returns how much another player is worth to this one, in seconds of waiting; of parties the ways between all count.
-fn worth(own: &Ticket, other: &Ticket, classes: &mut Classes, now: Instant) -> f64 {
+pub(super) fn worth(own: &Ticket, other: &Ticket, classes: &mut Classes, now: Instant) -> f64 {
     let mut direct = 0.0;
     for one in own.classes() {
         for its in other.classes() {

@@ -1,3 +1,5 @@
+mod fills;
+
 use std::time::Duration;
 
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};

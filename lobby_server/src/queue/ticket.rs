@@ -12,7 +12,7 @@ use crate::host_choice::HostCandidate;
 
 /// A player with rules, whose tolerance does not widen any more, is looked at again so often: for a match of three and more
 /// another choice of players may have become possible.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// This is how the tolerance of a player widens. Many players have the same, and share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

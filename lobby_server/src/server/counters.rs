@@ -53,6 +53,8 @@ pub struct Counters {
     pub calls_taken: u64,
     /// Rooms made for players who wanted a quick match.
     pub quick_matches: u64,
+    /// Players who came from a line into rooms that looked for more.
+    pub backfilled: u64,
     /// Matches that have begun.
     pub matches: u64,
     /// Matches that players reported as directly connected.

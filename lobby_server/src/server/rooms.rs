@@ -3,6 +3,7 @@
 //! A room's registry is an effect: a command goes out, and what it is for waits here for the reply.
 
 mod away;
+mod backfill;
 mod banning;
 mod calling;
 mod chatting;

@@ -1,6 +1,7 @@
 //! The core against players made of the wire layer.
 
 mod amplification;
+mod backfill;
 mod bans;
 mod chat;
 mod elsewhere;

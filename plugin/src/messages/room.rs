@@ -7,8 +7,12 @@ use bevy_app::App;
 use bevy_ecs::message::Message;
 use bevy_ecs::resource::Resource;
 use traversal_core::id::PlayerId;
-use traversal_core::wire::message::{Changes, CountdownEnd, CountdownRule, MemberState, TeamWish};
+use traversal_core::wire::message::{
+    BackfillStatus, Changes, CountdownEnd, CountdownRule, MemberState, TeamWish,
+};
 use traversal_core::{Countdown, MemberDiff};
+
+use super::requests::QuickMatch;
 
 /// Request: change properties of this player, which all in the room see. It has at most 16, of 512 bytes, keys and values
 /// together; more is refused with [`RequestError::TooManyProperties`](crate::RequestError::TooManyProperties) or
@@ -113,6 +117,46 @@ pub struct HandOver {
     pub player: PlayerId,
 }
 
+/// Request of a host: have the room look for more players among those who wait for this quick match, whenever it has a free place:
+/// the smaller one of [`QuickMatch::players`] and the room's capacity are inside then. They come in without a password and without
+/// [`JoinRequested`](crate::JoinRequested), as [`RoomJoined`](crate::RoomJoined) tells them. Numbers of the rules are the room's
+/// own; write the request again when they have changed. Shape and teams have to be those of the room. It is answered by
+/// [`BackfillChanged`] or [`RequestFailed`](crate::RequestFailed).
+///
+/// The wish stands until [`EndBackfill`], or until another player hosts the room. It is said again to whichever lobby server
+/// this player logs in at.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use bevy_traversal::prelude::*;
+/// use bevy_traversal::Backfill;
+///
+/// // Whoever hosts the room of a match looks for somebody else when a player has left.
+/// fn fill_up(
+///     mut joined: MessageReader<RoomJoined>,
+///     mut migrated: MessageReader<HostMigrated>,
+///     mut backfill: MessageWriter<Backfill>,
+/// ) {
+///     let hosts = joined.read().any(|joined| joined.hosting) | migrated.read().any(|change| change.hosting);
+///     if hosts {
+///         backfill.write(Backfill(QuickMatch::of("brawl", 4)));
+///     }
+/// }
+/// # bevy_ecs::system::assert_is_system(fill_up);
+/// ```
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct Backfill(pub QuickMatch);
+
+/// Request of a host: have the room look for more players no longer. Those who are on their way in wait on in their line. It is
+/// answered by [`BackfillChanged`] or [`RequestFailed`](crate::RequestFailed).
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndBackfill;
+
+/// Outcome: the search of this player's room for more players ([`Backfill`]) comes along like this; `None`: it is over, since it was
+/// taken back, refused, or another player hosts the room.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackfillChanged(pub Option<BackfillStatus>);
+
 /// Outcome: a member, perhaps this player, changed its ready flag, its team or its properties. What all say is in
 /// [`RoomShared`], and on the other players' entities ([`PlayerProperties`](crate::PlayerProperties)).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
@@ -207,6 +251,9 @@ pub(crate) fn add(app: &mut App) {
         .add_message::<StartCountdown>()
         .add_message::<CancelCountdown>()
         .add_message::<HandOver>()
+        .add_message::<Backfill>()
+        .add_message::<EndBackfill>()
+        .add_message::<BackfillChanged>()
         .add_message::<PlayerPropertiesChanged>()
         .add_message::<RoomPropertyChanged>()
         .add_message::<AllReadyChanged>()

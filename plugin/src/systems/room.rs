@@ -20,6 +20,8 @@ pub(crate) struct RoomRequests<'w, 's> {
     start: MessageReader<'w, 's, m::StartCountdown>,
     cancel: MessageReader<'w, 's, m::CancelCountdown>,
     hand_over: MessageReader<'w, 's, m::HandOver>,
+    backfill: MessageReader<'w, 's, m::Backfill>,
+    end_backfill: MessageReader<'w, 's, m::EndBackfill>,
 }
 
 impl RoomRequests<'_, '_> {
@@ -54,6 +56,12 @@ impl RoomRequests<'_, '_> {
             let m::StartCountdown { after, rule } = *request;
             ask(Command::StartCountdown { after, rule }, Kind::StartCountdown);
         }
+        for _ in self.end_backfill.read() {
+            ask(Command::Backfill(None), Kind::Backfill);
+        }
+        for request in self.backfill.read() {
+            ask(Command::Backfill(Some(request.0.clone().into())), Kind::Backfill);
+        }
         for request in self.hand_over.read() {
             ask(Command::HandOver { player: request.player }, Kind::HandOver);
         }
@@ -70,6 +78,7 @@ pub(crate) struct RoomSide<'w> {
     started: MessageWriter<'w, m::CountdownStarted>,
     cancelled: MessageWriter<'w, m::CountdownCancelled>,
     over: MessageWriter<'w, m::CountdownOver>,
+    backfill: MessageWriter<'w, m::BackfillChanged>,
 }
 
 impl RoomSide<'_> {
@@ -121,6 +130,9 @@ impl RoomSide<'_> {
             Event::CountdownOver => {
                 self.shared.countdown = None;
                 self.over.write(m::CountdownOver);
+            }
+            Event::Backfill(status) => {
+                self.backfill.write(m::BackfillChanged(status));
             }
             other => return Some(other),
         }

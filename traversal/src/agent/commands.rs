@@ -113,6 +113,7 @@ impl Agent {
             Command::CancelCountdown => {
                 self.in_room(now, RequestKind::CancelCountdown, InRoom::CancelCountdown { id: None });
             }
+            Command::Backfill(wanted) => self.lobby.backfill(&mut self.shared.cx(now), wanted),
             Command::Party(request) => self.lobby.ask_party(&mut self.shared.cx(now), request),
             Command::HandOver { player } => {
                 self.in_room(now, RequestKind::HandOver, InRoom::HandOver { player })

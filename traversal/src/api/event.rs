@@ -12,9 +12,9 @@ use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{
-    CallEnd, ChatTo, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PartyEnd, PartyInfo,
-    PlayerInfo, Presence, QueueStatus, RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomQuery, RoomSummary,
-    SeatKept,
+    BackfillStatus, CallEnd, ChatTo, CountdownEnd, InviteToken, MatchEnd, MatchFound, MemberState, PartyEnd,
+    PartyInfo, PlayerInfo, Presence, QueueStatus, RoomBan, RoomCursor, RoomEnd, RoomInfo, RoomQuery,
+    RoomSummary, SeatKept,
 };
 
 /// This is a way to another player that carries authenticated data in both directions.
@@ -490,4 +490,7 @@ pub enum Event {
         /// It is among the contacts; else it is a stranger.
         contact: bool,
     },
+    /// Host: the search of the room for more players ([`Command::Backfill`](super::Command::Backfill)) comes along like this; none:
+    /// it is over, since the game has taken it back, the server has refused it, or another player hosts the room.
+    Backfill(Option<BackfillStatus>),
 }

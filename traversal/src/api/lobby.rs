@@ -167,6 +167,8 @@ pub enum RequestKind {
     Report,
     /// Something about the player's party.
     Party,
+    /// The game wants its room to look for more players, or to look no longer ([`Command::Backfill`](super::Command::Backfill)).
+    Backfill,
 }
 
 /// This says why a request did not come about.

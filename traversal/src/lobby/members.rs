@@ -286,6 +286,7 @@ impl Lobby {
                 self.ask_silently(cx, Request::InRoom(InRoom::Properties(part)));
             }
         }
+        self.backfill_again(cx);
         self.ask_silently(cx, Request::InRoom(InRoom::Time));
         for (of, news) in std::mem::take(&mut self.early_news) {
             if of == id {
@@ -355,6 +356,7 @@ impl Lobby {
                 }
             }
             RoomNews::Countdown(told) => self.countdown_told(cx, told),
+            RoomNews::Backfill { revision, status } => self.handle_backfill(cx, revision, status),
             RoomNews::CountdownCancelled { id, why } => {
                 if room.shared.countdown.take_if(|running| running.told.id == id).is_some() {
                     cx.emit(Event::CountdownCancelled { why });

@@ -174,7 +174,7 @@ impl Lobby {
 }
 
 /// Checks a wish as the server does.
-fn checked(wanted: QuickMatch) -> Result<QuickMatch, RequestError> {
+pub(super) fn checked(wanted: QuickMatch) -> Result<QuickMatch, RequestError> {
     let mode = text::MODE.check(&wanted.mode)?;
     let rules = wanted.rules.checked(wanted.players)?;
     Ok(QuickMatch { mode, rules, ..wanted })

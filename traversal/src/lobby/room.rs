@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::backfill::Backfill;
 use super::members::Shared;
 use super::seats::Seats;
 use super::{Lobby, LobbyNews, RESUME_RETRY};
@@ -65,6 +66,8 @@ pub(crate) struct Room {
     pub(super) told_in: bool,
     /// This is what is known of the seats.
     pub(super) seats: Seats,
+    /// This player hosts the room, and has it look for more players.
+    pub(super) backfill: Option<Backfill>,
 }
 
 impl Room {
@@ -158,7 +161,7 @@ impl Lobby {
         let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
         let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
         let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
-        let (seeking, ticket, mut members, mut kicked, shared, seats) = match former {
+        let (seeking, ticket, mut members, mut kicked, shared, seats, backfill) = match former {
             Some(mut room) => {
                 if !hosting {
                     room.shared.hosts_no_more();
@@ -170,9 +173,10 @@ impl Lobby {
                     room.kicked,
                     room.shared,
                     room.seats.again(),
+                    room.backfill,
                 )
             }
-            None => (None, ticket, Vec::new(), BTreeMap::new(), Shared::default(), Seats::default()),
+            None => (None, ticket, Vec::new(), BTreeMap::new(), Shared::default(), Seats::default(), None),
         };
         self.notes_to_show = kicked.values().copied().collect();
         let early = self.early_notes.take().filter(|(room, _)| *room == info.id);
@@ -194,7 +198,11 @@ impl Lobby {
             shared,
             told_in: true,
             seats,
+            backfill,
         });
+        if !hosting {
+            self.end_backfill(cx);
+        }
         cx.emit(Event::RoomEntered { room: info.clone(), hosting, spectating });
         if let Some((early, previous)) = self.early_host.take()
             && self.host_changed(cx, &early, previous)
@@ -249,12 +257,16 @@ impl Lobby {
         }
         room.info = info.clone();
         room.hosting = info.host == own;
-        if !room.hosting {
+        let hosting = room.hosting;
+        if !hosting {
             room.shared.hosts_no_more();
         }
         room.seeking = None;
         room.members.retain(|member| member.id != previous);
         room.members.sort_by_key(|member| member.id != info.host);
+        if !hosting {
+            self.end_backfill(cx);
+        }
         self.host_shows(cx);
         true
     }

@@ -46,8 +46,8 @@ pub use members::{
 };
 pub use party::{MAX_PARTY, PartyEnd, PartyInfo, PartyMember, PartyNews, PartyRequest, PartyTicket};
 pub use quick::{
-    MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, MAX_QUICK_TEAMS, MAX_STEPS, MatchFound, NumberRule, QuickRules,
-    Teams, TextRule,
+    BackfillStatus, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, MAX_QUICK_TEAMS, MAX_STEPS, MatchFound, NumberRule,
+    QuickRules, Teams, TextRule,
 };
 pub use rendezvous::{
     Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SearchPermit,

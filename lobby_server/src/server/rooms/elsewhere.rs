@@ -21,7 +21,7 @@ pub(super) const SEARCH_AGAIN: Duration = Duration::from_millis(500);
 /// It is looked for so long: its node has to be known to be gone, and one of its members to have taken it up elsewhere.
 const SEARCHED: Duration = LEASE.saturating_mul(2);
 /// A player who waits for a quick match at this node for so long goes to the node at which such players meet.
-const ALONE: Duration = Duration::from_secs(1);
+pub(super) const ALONE: Duration = Duration::from_secs(1);
 /// So many players in lines are looked at in one turn when there are other nodes than before, which comes to 6,400 a second:
 /// whose line belongs to another node now goes there.
 const LOOKED_AT_ONCE: usize = 128;

@@ -1,34 +1,25 @@
 //! Quick matches: players who want the same are put into a room of their own.
 //!
 //! Enough in line who suit each other -> a sign of life of each -> all say yes, where they are asked -> a host is chosen -> the
-//! registry takes the room -> all are in.
+//! registry takes the room -> all are in. `claiming` has the last three steps.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod claiming;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RoomId};
-use traversal_core::wire::message::{
-    MatchEnd, MatchFound, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, RoomOptions, Teams,
-    ToPlayer,
-};
+use traversal_core::wire::message::{MatchEnd, MatchFound, QuickMatch, RequestError, Response, ToPlayer};
 
-use super::elsewhere::SEARCH_AGAIN;
 use super::liveness::ping_period;
-use super::wishes::Pending;
 use super::{Others, Rooms};
-use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::{Asker, SessionId};
 use crate::limits::Rate;
 use crate::queue::{Comer, Group, Left, QueueKey, Unit, check_wish};
-use crate::registry::{RegistryOperation, RegistryReply};
-use crate::room::{self, Origin, Room, Setup};
 use crate::server::refusals::Refusal;
 use crate::server::timers::Timer;
-
-/// This key of the room's metadata says what is played.
-const MODE: &str = "mode";
 
 /// It is looked so often whether a line may be told of its changes.
 const LINES_PERIOD: Duration = Duration::from_millis(250);
@@ -38,6 +29,8 @@ const LINES_PERIOD: Duration = Duration::from_millis(250);
 const LOOKS_AT_ONCE: usize = 32;
 /// See [`LOOKS_AT_ONCE`].
 const LOOKS_PERIOD: Duration = Duration::from_millis(10);
+/// So many rooms that look for players look at the line in one turn, beside the players.
+const ROOMS_AT_ONCE: usize = 8;
 
 /// The players of a match are asked whether they play.
 #[derive(Debug)]
@@ -50,9 +43,9 @@ struct Proposal {
 /// These players are on their way into one room.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    key: Arc<QueueKey>,
+    pub(super) key: Arc<QueueKey>,
     /// Who waited longest comes first.
-    players: Vec<PlayerId>,
+    pub(super) players: Vec<PlayerId>,
     /// These are the teams, where there are any.
     teams: Vec<Vec<PlayerId>>,
     /// They were asked whether they play.
@@ -64,6 +57,9 @@ pub(super) struct Gathering {
     period: Duration,
     /// The registry is being asked.
     claiming: bool,
+    /// They come into this room, which is there already, and into these teams of it, one for each player; none: they get a room of
+    /// their own.
+    pub(super) into: Option<(RoomId, Vec<u8>)>,
 }
 
 /// Matches that are being put together may be left, refused or not answered so often from one address; who does it more often
@@ -159,28 +155,45 @@ impl Rooms {
         true
     }
 
-    fn count_left(&mut self, others: &Others<'_>, player: PlayerId) {
+    pub(super) fn count_left(&mut self, others: &Others<'_>, player: PlayerId) {
         if let Some(client) = others.roster.client_of(player) {
             self.leave_limit.allow(client.ip(), others.cx.now);
         }
     }
 
-    /// Puts this player together with others whom it suits, if there are enough.
+    /// Puts this player into a room that looks for such, or together with others whom it suits, if there are enough.
     fn gather(&mut self, others: &mut Others<'_>, player: PlayerId) {
         let now = others.cx.now;
         let mut room = RoomId(others.cx.rng.next_u64());
         while self.rooms.contains_key(&room) || self.gatherings.contains_key(&room) {
             room = RoomId(others.cx.rng.next_u64());
         }
-        let Some(Group { key, players, teams }) = self.queues.gather(now, player, room) else { return };
+        if self.find_running_room(others, player, room) {
+            return;
+        }
+        if let Some(Group { key, players, teams }) = self.queues.gather(now, player, room) {
+            self.begin_gathering(others, room, (key, players, teams), None);
+        }
+    }
+
+    /// Waits for signs of life of players who were put together.
+    pub(super) fn begin_gathering(
+        &mut self,
+        others: &mut Others<'_>,
+        room: RoomId,
+        (key, players, teams): (Arc<QueueKey>, Vec<PlayerId>, Vec<Vec<PlayerId>>),
+        into: Option<(RoomId, Vec<u8>)>,
+    ) {
+        let now = others.cx.now;
         // One round trip, and nobody plays with one who was killed a moment ago.
         let silent = |id: &SessionId| others.roster.last_heard(*id).is_none_or(|heard| heard < now);
         let suspects: BTreeSet<SessionId> =
             players.iter().filter_map(|player| others.roster.session_of(*player)).filter(silent).collect();
         let wait = others.roster.wait_for(others.cx.config.liveness_wait, suspects.iter().copied());
         let (deadline, period) = (now + wait, ping_period(wait));
+        let (proposal, claiming) = (None, false);
         let gathering =
-            Gathering { key, players, teams, proposal: None, suspects, deadline, period, claiming: false };
+            Gathering { key, players, teams, proposal, suspects, deadline, period, claiming, into };
         self.gatherings.insert(room, gathering);
         self.gathering_timeout(others, room);
     }
@@ -188,6 +201,9 @@ impl Rooms {
     /// Looks at players whose tolerance has widened.
     pub(crate) fn look_at_lines(&mut self, others: &mut Others<'_>) {
         let now = others.cx.now;
+        for room in self.queues.take_due_rooms(now, ROOMS_AT_ONCE) {
+            self.look_for_players(others, room);
+        }
         for player in self.queues.take_due(now, LOOKS_AT_ONCE) {
             let key = self.queues.line_of(player);
             self.gather(others, player);
@@ -198,7 +214,7 @@ impl Rooms {
         self.set_look_timer(others);
     }
 
-    fn set_look_timer(&self, others: &mut Others<'_>) {
+    pub(super) fn set_look_timer(&self, others: &mut Others<'_>) {
         let next = self.queues.next_look().map(|at| at.max(others.cx.now + LOOKS_PERIOD));
         others.cx.timers.set(Timer::Looks, next);
     }
@@ -234,10 +250,12 @@ impl Rooms {
         };
         let number = others.cx.rng.next_u64();
         let players = gathering.players.clone();
+        // With those who are inside already, where it runs.
+        let count = gathering.into.as_ref().map_or(players.len() as u16, |_| gathering.key.wanted.players);
         gathering.proposal = Some(Proposal { number, open: players.iter().copied().collect() });
         gathering.deadline = others.cx.now + Duration::from_secs(within_s.into());
         others.cx.timers.set(Timer::Gathering(room), Some(gathering.deadline));
-        let found = MatchFound { proposal: number, within_s, players: players.len() as u16 };
+        let found = MatchFound { proposal: number, within_s, players: count };
         for player in players {
             others.tell(player, ToPlayer::MatchFound(found));
         }
@@ -298,12 +316,15 @@ impl Rooms {
         }
     }
 
-    /// Someone left, or the registry did not take the room: the others wait on.
-    fn disperse(&mut self, others: &mut Others<'_>, room: RoomId) {
+    /// Someone left, or the registry did not take the room, or the room has no place for them any more: the others wait on.
+    pub(super) fn disperse(&mut self, others: &mut Others<'_>, room: RoomId) {
         others.cx.timers.set(Timer::Gathering(room), None);
         let Some(gathering) = self.gatherings.remove(&room) else { return };
         if gathering.claiming {
             self.release(others, room);
+        }
+        if let Some((into, _)) = &gathering.into {
+            self.queues.free_up(others.cx.now, *into, room);
         }
         self.queues.put_back(others.cx.now, &gathering.players);
         for player in &gathering.players {
@@ -320,128 +341,14 @@ impl Rooms {
             }
         }
         self.set_look_timer(others);
-    }
-
-    /// All are there: the registry is asked to take their room.
-    fn claim_for(&mut self, others: &mut Others<'_>, id: RoomId) {
-        others.cx.timers.set(Timer::Gathering(id), None);
-        let Some(gathering) = self.gatherings.get_mut(&id) else { return };
-        gathering.claiming = true;
-        let (key, mut players) = (gathering.key.clone(), gathering.players.clone());
-        let candidates: Vec<HostCandidate> =
-            players.iter().map(|player| others.roster.host_candidate(others.cx, *player)).collect();
-        // The host stands first; the others stay in their order.
-        let chosen = choose_host(&candidates).unwrap_or(0);
-        players[..=chosen].rotate_right(1);
-        let host_id = players[0];
-        if let Some(gathering) = self.gatherings.get_mut(&id) {
-            gathering.players = players;
+        if let Some((into, _)) = gathering.into {
+            self.tell_backfill(others, into);
         }
-        let host =
-            others.roster.client_of(host_id).map(|client| (String::from(client.login().name()), client.ip()));
-        let Some((host_name, from)) = host else { return self.disperse(others, id) };
-        let code = room::draw_code(&mut others.cx.rng);
-        let QuickMatch { mode, players: capacity, topology, rules } = key.wanted.clone();
-        let mut metadata: BTreeMap<String, String> =
-            rules.texts.into_iter().map(|(name, text)| (name, text.value)).collect();
-        if !mode.is_empty() {
-            metadata.insert(MODE.to_owned(), mode);
-        }
-        let setup = Setup {
-            id,
-            game: key.game.clone(),
-            game_protocol: key.game_protocol,
-            code: code.clone(),
-            options: RoomOptions {
-                name: code,
-                capacity,
-                password: None,
-                public: false,
-                auto_allow: true,
-                metadata,
-                migrate: true,
-                topology,
-                ..RoomOptions::default()
-            },
-            password: None,
-        };
-        let members = vec![PlayerInfo { id: host_id, name: host_name }];
-        let room = Room::new(setup, members, from, Origin::New, others.cx.now);
-        let record = Self::record_of(others, &room);
-        self.rooms.insert(id, room);
-        self.ask_registry(others, RegistryOperation::Claim(record), Pending::Gathering(id));
-    }
-
-    /// Takes the registry's answer. A code that is taken is drawn anew.
-    pub(super) fn gathering_claimed(
-        &mut self,
-        others: &mut Others<'_>,
-        id: RoomId,
-        reply: Option<RegistryReply>,
-    ) {
-        if !self.gatherings.contains_key(&id) {
-            // It was dispersed meanwhile, and the room released.
-            return;
-        }
-        match reply {
-            Some(RegistryReply::Claimed) => self.gathered(others, id),
-            // It does not know yet which names are free.
-            Some(RegistryReply::Moving) => {
-                self.rooms.remove(&id);
-                others.cx.timers.set(Timer::Gathering(id), Some(others.cx.now + SEARCH_AGAIN));
-            }
-            Some(RegistryReply::CodeTaken | RegistryReply::NameTaken(_)) => {
-                self.rooms.remove(&id);
-                self.claim_for(others, id);
-            }
-            _ => self.registry_silent(others, id),
-        }
-    }
-
-    /// Without the registry there are no rooms: those who wait are told, rather than kept.
-    fn registry_silent(&mut self, others: &mut Others<'_>, id: RoomId) {
-        self.release(others, id);
-        let Some(gathering) = self.gatherings.remove(&id) else { return };
-        for player in &gathering.players {
-            self.queues.leave(*player);
-            self.party_is_matched(others, *player);
-            others.tell(*player, ToPlayer::QueueClosed(RequestError::RegistryUnavailable));
-        }
-    }
-
-    /// The room is there: all are in it.
-    fn gathered(&mut self, others: &mut Others<'_>, id: RoomId) {
-        let Some(Gathering { key, players, teams, .. }) = self.gatherings.remove(&id) else { return };
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.open();
-        }
-        others.cx.count_room(&key.game);
-        others.cx.counters.quick_matches += 1;
-        tracing::info!(mode = key.wanted.mode, players = players.len(), game = %key.game, "quick match");
-        let mut info = None;
-        for player in &players {
-            self.queues.matched(others.cx.now, *player);
-            self.party_is_matched(others, *player);
-            info = self.take_in(others, *player, id);
-        }
-        let Some(room) = info else { return };
-        for player in &players {
-            let matched = QuickMatched { room: room.clone(), wanted: key.wanted.without_rules() };
-            others.tell(*player, ToPlayer::QuickMatched(Box::new(matched)));
-            if !teams.is_empty() {
-                others.tell(*player, ToPlayer::Teams(Teams { room: id, teams: teams.clone() }));
-            }
-            self.tell_ticket(others, id, *player);
-        }
-        for (index, player) in players.iter().enumerate().skip(1) {
-            self.match_with(others, id, *player, &players[..index]);
-        }
-        self.publish(others, id);
     }
 
     /// Tells those in a line how it comes along: at once, or where it changes faster than that is of use, some changes at
     /// a time, and of a long line some players at a time.
-    fn tell_queue(&mut self, others: &mut Others<'_>, key: &QueueKey) {
+    pub(super) fn tell_queue(&mut self, others: &mut Others<'_>, key: &QueueKey) {
         let now = others.cx.now;
         for (player, status) in self.queues.news(now, key) {
             others.tell(player, ToPlayer::Queue(status));

@@ -120,7 +120,9 @@ impl Rooms {
             if room.spectators.len() >= usize::from(limit) {
                 return Err(RequestError::SpectatorsFull { limit });
             }
-        } else if room.is_full() {
+        } else if room.players() + self.queues.coming_into(entry.room)
+            >= usize::from(room.setup.options.capacity)
+        {
             // Seats that are kept are not asked for; others give way to who is there.
             let kept = !self.keep_seat(others, room).is_zero();
             if kept || entry.checked || !self.check(others, entry.room, false, Waiting::Join(entry)) {

@@ -194,6 +194,7 @@ impl Rooms {
                 .timers
                 .set(Timer::News(id), Some(now + Duration::from_secs_f64(1.0 / ROOM_NEWS.per_second)));
         }
+        self.backfill_changed(others, id);
     }
 
     /// Tells all members, and the registry, who is in the room.
@@ -227,6 +228,7 @@ impl Rooms {
         others.cx.timers.set(Timer::Shared(id), None);
         others.cx.timers.set(Timer::Guesses(id), None);
         others.cx.timers.set(Timer::Pairs(id), None);
+        self.end_backfill(others, id);
         self.away.retain(|_, away| away.room != id);
         let location = room.location(others.cx.config.node);
         self.unlist_room(&room.setup.game, location.node, &room.setup.options.name);
@@ -320,6 +322,10 @@ impl Rooms {
 
     /// A player that was in this room has logged in anew: its place is kept for a while, if the room is one of its game.
     pub(crate) fn keep_place(&mut self, others: &mut Others<'_>, player: PlayerId, room: RoomId, game: &str) {
+        if self.rooms.get(&room).is_some_and(|room| room.host() == player) {
+            // A new session says anew what its room is to do.
+            self.end_backfill(others, room);
+        }
         if self.rooms.get(&room).is_some_and(|room| room.setup.game == game) {
             self.keep_stale(others, player, room);
         } else {
@@ -333,6 +339,9 @@ impl Rooms {
         if others.roster.session_of(player) == Some(id) {
             self.gone_from_party(others, player);
             self.out_of_line(others, player);
+            if let Ok(room) = self.hosted_room(others, player) {
+                self.end_backfill(others, room);
+            }
             self.leave_room(others, player, why);
             others.roster.forget_player(player);
             self.note_place(others, player, false);

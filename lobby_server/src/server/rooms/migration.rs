@@ -366,6 +366,7 @@ impl Rooms {
         let info = room.info();
         tracing::info!(room = %room.setup.options.name, game = %room.setup.game, epoch, "room has another host");
         others.cx.counters.migrations += 1;
+        self.end_backfill(others, id);
         self.abandon_loss(others, id);
         others.matches.end_matches(others.cx, others.roster, previous, MatchEnd::Migrated);
         let members = self.successors(others, id);

@@ -26,6 +26,10 @@ impl Rooms {
             | InRoom::Teams(_)
             | InRoom::StartCountdown { .. }
             | InRoom::CancelCountdown { .. } => members,
+            // Those who wait are asked, and get plans.
+            InRoom::Backfill(wanted) => {
+                4.0 + wanted.as_ref().map_or(0.0, |wanted| 4.0 * f64::from(wanted.players.min(64)))
+            }
             // Each gets a plan and a ticket, too.
             InRoom::HandOver { .. } => 4.0 * members,
             _ => 4.0,
@@ -48,6 +52,7 @@ impl Rooms {
             return Err(RequestError::NotHost);
         }
         // They are part of what all nodes know of the room.
+        let places = matches!(asked, InRoom::Member(_) | InRoom::Lock(_) | InRoom::Teams(_));
         let listed =
             matches!(asked, InRoom::Properties(_) | InRoom::Show { .. }).then(|| room.shared.listed());
         match asked {
@@ -89,10 +94,14 @@ impl Rooms {
                 );
             }
             InRoom::HandOver { player: next } => self.hand_over_to(others, id, next)?,
+            InRoom::Backfill(wanted) => self.backfill(others, player, id, wanted)?,
             _ => return Err(RequestError::Malformed { what: "request".into() }),
         }
         if listed.is_some() && listed != self.rooms.get(&id).map(|room| room.shared.listed()) {
             self.update_record(others, id);
+        }
+        if places {
+            self.backfill_changed(others, id);
         }
         Ok(Response::Done)
     }

@@ -1,6 +1,6 @@
 //! One of several nodes: what comes of lists and of lines when other nodes come, as the registry tells of them.
 
-use traversal_core::wire::message::{QuickMatch, QuickRules, RoomQuery, RoomSummary};
+use traversal_core::wire::message::{InRoom, QuickMatch, QuickRules, RoomQuery, RoomSummary};
 
 use super::*;
 use crate::queue::QueueKey;
@@ -162,4 +162,38 @@ fn those_who_wait_go_to_a_node_that_comes_and_owns_their_line_some_at_a_time() {
     assert_eq!(sent(&world), 200);
     assert!(sent_to(&world.fakes[here]).is_empty(), "its line is this node's");
     assert_eq!(world.server.gauges().queued, 1);
+}
+
+#[test]
+fn a_room_that_looks_for_players_goes_to_the_node_of_their_line_with_all_who_are_inside() {
+    let mut world = world();
+    nodes_are(&mut world, &[2]);
+    let [host, guest, waits] = [1, 2, 3].map(|n| world.player(n, &format!("203.0.113.{n}:4000")));
+    let options = RoomOptions { capacity: 3, ..named("r") };
+    world.host(host, options);
+    assert!(world.answer(guest, by_name("r")).is_ok());
+    let rules = |wish: QuickMatch| QuickMatch { rules: QuickRules::default(), players: 3, ..wish };
+    let owner = |world: &World, wish: &QuickMatch| {
+        let key = QueueKey::of("game", 1, wish).bytes();
+        world.server.cx.nodes.owner(Some(1), &key).map_or(1, |site| site.node)
+    };
+    let mut wishes = wishes_of(&world, 2, 40).into_iter().chain(wishes_of(&world, 1, 40)).map(rules);
+    let here = wishes.clone().find(|wish| owner(&world, wish) == 1).unwrap();
+    let there = wishes.find(|wish| owner(&world, wish) == 2).unwrap();
+    let look = |wish: &QuickMatch| Request::InRoom(InRoom::Backfill(Some(wish.clone())));
+    assert_eq!(world.answer(host, look(&here)), Ok(Response::Done));
+    world.pass(Duration::from_secs(2));
+    assert!(sent_to(&world.fakes[host]).is_empty(), "the line is this node's");
+    assert_eq!(world.answer(host, look(&there)), Ok(Response::Done));
+    world.pass(Duration::from_millis(900));
+    assert!(sent_to(&world.fakes[host]).is_empty(), "somebody may come here first");
+    world.pass(Duration::from_millis(200));
+    for player in [host, guest] {
+        assert_eq!(sent_to(&world.fakes[player]), [[address_of(2)]]);
+    }
+    assert_eq!(world.server.gauges().rooms, 0);
+    // Who comes to wait here is not lost: it goes there, too.
+    wait_for(&mut world, waits, &there);
+    world.pass(Duration::from_millis(1100));
+    assert_eq!(sent_to(&world.fakes[waits]), [[address_of(2)]]);
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::gather::QuickMatch;
+use super::quick::BackfillStatus;
 use super::to_player::RequestError;
 use crate::id::PlayerId;
 use crate::text::{self, Metadata};
@@ -262,6 +264,12 @@ pub enum InRoom {
     },
     /// Asks for the server's clock ([`Response::Time`](super::Response::Time)).
     Time,
+    /// The host has its room look for players among those who wait for this quick match, whenever it has a free place: the
+    /// smaller one of [`QuickMatch::players`] and the room's capacity are inside then. Shape and teams are those of the room,
+    /// and the numbers of the rules are the room's own. [`RoomNews::Backfill`] follows. The same wish again changes the
+    /// numbers, and another one takes its place; `None`: the room looks no longer. Another host, and a new session of this one,
+    /// end it.
+    Backfill(Option<QuickMatch>),
 }
 
 /// This is news of the room that this player is in. Each tells a state, of which the newest counts.
@@ -308,6 +316,13 @@ pub enum RoomNews {
         id: u64,
         /// This is why.
         why: CountdownEnd,
+    },
+    /// The search for more players comes along like this; it goes to the host alone.
+    Backfill {
+        /// Counts up with each of them that the server tells anybody.
+        revision: u64,
+        /// It is like this.
+        status: BackfillStatus,
     },
 }
 

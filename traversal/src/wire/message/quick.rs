@@ -169,3 +169,13 @@ pub struct Teams {
     /// These are the teams, in the order of [`QuickRules::teams`].
     pub teams: Vec<Vec<PlayerId>>,
 }
+
+/// This says how the search of a room for more players comes along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillStatus {
+    /// So many more players are looked for. 0: the room has no free place at present, or is locked; it looks again when it has
+    /// one.
+    pub free: u16,
+    /// So many were found and are on their way in, or are asked whether they play. They have places already.
+    pub coming: u16,
+}

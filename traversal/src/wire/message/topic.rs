@@ -78,6 +78,8 @@ pub enum Topic {
     PartyTicket,
     /// This is an invitation of this player to a party.
     PartyInvite(PlayerId),
+    /// It is about the search of a room for more players.
+    Backfill(RoomId),
 }
 
 impl Topic {
@@ -111,6 +113,7 @@ impl Topic {
             | Self::Property(id, _)
             | Self::Keys(id)
             | Self::Countdown(id)
+            | Self::Backfill(id)
             | Self::SeatNote(id, _)
             | Self::Seats(id, _) => Some(id),
             _ => None,
@@ -180,6 +183,7 @@ impl Topical for ToPlayer {
                 RoomNews::Property { key, .. } => Topic::Property(*room, key_hash(key)),
                 RoomNews::Keys { .. } => Topic::Keys(*room),
                 RoomNews::Countdown(_) | RoomNews::CountdownCancelled { .. } => Topic::Countdown(*room),
+                RoomNews::Backfill { .. } => Topic::Backfill(*room),
             },
             Self::Seats { room, part, .. } => Topic::Seats(*room, *part),
             Self::SeatKept(_) => Topic::SeatKept,

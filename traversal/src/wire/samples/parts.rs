@@ -7,10 +7,10 @@ use crate::facts::NatFacts;
 use crate::id::{CallId, JoinId, MatchId, PartyId, PlayerId, RequestId, RoomId};
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::wire::message::{
-    ContactNews, ExpectedWay, InviteToken, KickNote, MatchFound, Method, NumberRule, PartyInfo, PartyMember,
-    PartyTicket, PlannedMethod, PlayerInfo, Presence, PunchPlan, QuickMatch, QuickRules, RelayGrant, Replan,
-    Role, RoomBan, RoomInfo, RoomOptions, RoomSummary, RoomTerms, RoomTicket, RoundTrip, SeatKept, SeatNote,
-    SeatTerms, Teams, TextRule, Topology,
+    BackfillStatus, ContactNews, ExpectedWay, InviteToken, KickNote, MatchFound, Method, NumberRule,
+    PartyInfo, PartyMember, PartyTicket, PlannedMethod, PlayerInfo, Presence, PunchPlan, QuickMatch,
+    QuickRules, RelayGrant, Replan, Role, RoomBan, RoomInfo, RoomOptions, RoomSummary, RoomTerms, RoomTicket,
+    RoundTrip, SeatKept, SeatNote, SeatTerms, Teams, TextRule, Topology,
 };
 use crate::wire::port_report::{PortReport, ReportKey};
 
@@ -209,6 +209,10 @@ pub(super) fn match_found() -> MatchFound {
 
 pub(super) fn teams() -> Teams {
     Teams { room: ROOM, teams: vec![vec![id(1)], vec![id(2)]] }
+}
+
+pub(super) fn backfill_status() -> BackfillStatus {
+    BackfillStatus { free: 300, coming: 2 }
 }
 
 pub(super) fn quick_match() -> QuickMatch {

@@ -143,6 +143,7 @@ pub(super) fn members(all: &mut Samples) {
         InRoom::CancelCountdown { id: Some(7) },
         InRoom::HandOver { player: id(8) },
         InRoom::Time,
+        InRoom::Backfill(Some(quick_match())),
     ] {
         all.put(request);
     }
@@ -160,6 +161,7 @@ pub(super) fn members(all: &mut Samples) {
         RoomNews::Keys { revision: 300, keys: vec![1, 1 << 31], complete: false },
         RoomNews::Countdown(running),
         RoomNews::CountdownCancelled { id: 7, why: CountdownEnd::ByHost },
+        RoomNews::Backfill { revision: 300, status: backfill_status() },
     ] {
         all.put(news);
     }
@@ -211,6 +213,7 @@ pub(super) fn rooms(all: &mut Samples) {
     all.put(rules);
     all.put(match_found());
     all.put(teams());
+    all.put(backfill_status());
     all.put(quick_match());
     all.put(QueueStatus { position: 1, waiting: 300, players: 4, estimate_s: Some(20) });
     all.put(QuickMatched { room: room(), wanted: quick_match() });
