@@ -1,6 +1,7 @@
 //! What stands over the match: points, time, network, announcements, names.
 
 mod build;
+mod chat;
 mod ways;
 
 use bevy::prelude::*;
@@ -29,7 +30,7 @@ impl Plugin for HudPlugin {
             .add_systems(Startup, build)
             .add_systems(Update, (visible, chips, clock, announce, feed).after(NetSystems::Scene))
             .add_systems(Update, names.after(NetSystems::Scene))
-            .add_plugins(ways::WaysPlugin);
+            .add_plugins((ways::WaysPlugin, chat::ChatHudPlugin));
     }
 }
 
