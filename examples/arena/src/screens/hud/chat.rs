@@ -47,12 +47,13 @@ fn build(mut commands: Commands) {
     let column = Node {
         bottom: px(ABOVE),
         left: px(16),
-        max_width: px(640),
         row_gap: px(4),
         flex_direction: FlexDirection::Column,
         align_items: AlignItems::FlexStart,
         ..absolute()
     };
+    // Longer lines go on in the next row.
+    let width = || Node { max_width: px(640), ..default() };
     let plate = || Node {
         padding: UiRect::axes(px(10), px(2)),
         border_radius: BorderRadius::all(px(8)),
@@ -63,7 +64,7 @@ fn build(mut commands: Commands) {
         for row in 0..LINES {
             column.spawn((Plate(row), plate(), BackgroundColor(Color::NONE))).with_children(|plate| {
                 plate
-                    .spawn((Writer(row), Text::new(""), font(theme::SMALL), TextColor(theme::FAINT)))
+                    .spawn((Writer(row), Text::new(""), font(theme::SMALL), TextColor(theme::FAINT), width()))
                     .with_child((Words(row), TextSpan::new(""), font(theme::SMALL), TextColor(theme::WORDS)));
             });
         }
@@ -73,6 +74,7 @@ fn build(mut commands: Commands) {
             Text::new(""),
             font(theme::SMALL),
             TextColor(theme::ACCENT),
+            width(),
         ));
     });
 }
