@@ -9,7 +9,7 @@ use bevy::app::AppExit;
 
 use crate::cli::Cli;
 use crate::embedded;
-use crate::session::{Goal, HostPlan, Profile, Target, is_invite};
+use crate::session::{Goal, HostPlan, Profile, QuickPlan, Target, is_invite};
 use crate::settings::{Settings, settings_file};
 use crate::sim::clean_name;
 use crate::{headless, window};
@@ -21,6 +21,12 @@ const WAIT: Duration = Duration::from_secs(30);
 pub fn run(cli: &Cli) -> ExitCode {
     if cli.join.as_deref().is_some_and(|room| !is_invite(room)) && cli.lobby.is_none() {
         eprintln!("arena: --join needs --lobby: a lobby server that starts here and now has no rooms");
+        return ExitCode::from(2);
+    }
+    if cli.quick.is_some() && cli.lobby.is_none() {
+        eprintln!(
+            "arena: --quick needs --lobby: nobody else waits at a lobby server that starts here and now"
+        );
         return ExitCode::from(2);
     }
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
@@ -60,12 +66,17 @@ pub fn run(cli: &Cli) -> ExitCode {
             }
             Err(_) => println!("arena: no window can be opened here; playing headless"),
         }
-    } else if cli.screenshot.is_some() || cli.screen.is_some() || cli.bench_frames.is_some() {
-        eprintln!("arena: --screenshot, --screen and --bench-frames need a display");
+    } else if cli.screenshot.is_some() || cli.screen.is_some() || measures(cli) {
+        eprintln!("arena: --screenshot, --screen, --bench-frames and --bench-parts need a display");
         return ExitCode::FAILURE;
     }
     let bots = bots(cli, true);
     code(&headless::run(cli, profile, goal(cli, true), bots, seed))
+}
+
+/// Returns whether the program only measures.
+pub(crate) fn measures(cli: &Cli) -> bool {
+    cli.bench_frames.is_some() || cli.bench_parts.is_some()
 }
 
 fn code(exit: &AppExit) -> ExitCode {
@@ -84,7 +95,8 @@ fn player_name(cli: &Cli, windowed: bool) -> String {
 
 /// Without a window there is nobody to ask whom to play against.
 fn bots(cli: &Cli, headless: bool) -> usize {
-    let alone = headless && cli.bots == 0 && cli.host.is_none() && cli.join.is_none();
+    let nobody = cli.host.is_none() && cli.join.is_none() && cli.quick.is_none();
+    let alone = headless && cli.bots == 0 && nobody;
     if alone { 3 } else { usize::from(cli.bots) }
 }
 
@@ -97,6 +109,9 @@ fn goal(cli: &Cli, headless: bool) -> Goal {
         let code = room.len() == 6 && room.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
         let target = if code { Target::Code(room.clone()) } else { Target::Name(room.clone()) };
         return Goal::Join { target, password: cli.password.clone(), wait: WAIT, watch: cli.watch };
+    }
+    if let Some(players) = cli.quick {
+        return Goal::Quick(QuickPlan { players: players.into(), rules: cli.rules() });
     }
     let bots = bots(cli, headless);
     if cli.host.is_none() && bots == 0 && !headless {
@@ -140,6 +155,8 @@ mod tests {
         assert_eq!(target, Target::Name(String::from("den")));
         let Goal::Join { watch, .. } = goal_of(&["--join", "den", "--watch"], true) else { panic!("a join") };
         assert!(watch);
+        let Goal::Quick(plan) = goal_of(&["--quick", "--points", "1"], true) else { panic!("a quick match") };
+        assert_eq!((plan.players, plan.rules.target), (2, 1));
         let invite = "bevy-traversal:lobby.example.com/K7PX2M#key";
         assert_eq!(goal_of(&["--join", invite], false), Goal::Invited(String::from(invite)));
     }

@@ -1,10 +1,14 @@
 //! Frame times, and how much of a frame the network takes.
 
+mod parts;
+
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use bevy_renet::{RenetReceive, RenetSend};
 use bevy_traversal::TraversalSystems;
+
+pub use parts::PartsPlugin;
 
 /// So many frames pass before the measurement: pipelines are built, caches fill, the match begins.
 const WARM_UP: u32 = 120;

@@ -14,6 +14,7 @@ use crate::sim::{MAX_PLAYERS, Rules};
     after_help = "Examples:\n  arena --bots 3                                  play at once, against three computer players\n  \
                   arena --lobby lobby.example.com --host den      open the room \"den\" for friends\n  \
                   arena --lobby lobby.example.com --join den      and enter it\n  \
+                  arena --lobby lobby.example.com --quick         play with whoever wants to, too\n  \
                   arena --headless --bots 3 --rounds 1            a match without a window; prints the winner"
 )]
 pub struct Cli {
@@ -26,6 +27,10 @@ pub struct Cli {
     /// Enter this room (its name, its code, or an invite) at once; waits for it for a while
     #[arg(long, value_name = "ROOM")]
     pub join: Option<String>,
+    /// Play with whoever wants a match of so many players, too: 2..=8
+    #[arg(long, value_name = "PLAYERS", num_args = 0..=1, default_missing_value = "2", conflicts_with_all = ["join", "host", "bots"],
+          value_parser = clap::value_parser!(u8).range(2..=MAX_PLAYERS as i64))]
+    pub quick: Option<u8>,
     /// With --join: only watch
     #[arg(long, requires = "join")]
     pub watch: bool,
@@ -44,6 +49,9 @@ pub struct Cli {
     /// End after so many rounds, and print the winners
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: Option<u16>,
+    /// Write this to the others as soon as they are in the room; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub say: Vec<String>,
     /// Give up after so many seconds without a match where --rounds wants one, or without a picture
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub patience: u16,
@@ -83,6 +91,9 @@ pub struct Cli {
     /// Measure so many frames, print the frame rate and the network's share of a frame, then exit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub bench_frames: Option<u32>,
+    /// Measure so many frames without each part of the picture in turn, print what each part costs, then exit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "bench_frames")]
+    pub bench_parts: Option<u32>,
 }
 
 impl Cli {
@@ -117,5 +128,9 @@ mod tests {
         let cli = Cli::parse_from(["arena", "--host", "den", "--bots", "3", "--rounds", "1"]);
         assert_eq!((cli.host.as_deref(), cli.bots, cli.rounds), (Some("den"), 3, Some(1)));
         assert!(Cli::try_parse_from(["arena", "--host", "a", "--join", "b"]).is_err());
+        let quick = |args: &[&str]| Cli::try_parse_from([&["arena"], args].concat()).map(|cli| cli.quick);
+        assert_eq!(quick(&["--quick", "--headless"]).ok(), Some(Some(2)));
+        assert_eq!(quick(&["--quick", "4"]).ok(), Some(Some(4)));
+        assert!(quick(&["--quick", "1"]).is_err() && quick(&["--quick", "--bots", "3"]).is_err());
     }
 }

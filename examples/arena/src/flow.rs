@@ -1,46 +1,34 @@
 //! Pursues the player's [`Goal`]: log in, open or enter the room, make and end the match. The same with a window,
 //! without one, and in computer players.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod referee;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use bevy::prelude::*;
 use bevy_renet::{RenetClient, RenetServer};
+use bevy_traversal::JoinRoom;
+
+pub use referee::{Referee, StopPlugin};
 
 use crate::net::HostGame;
 use crate::net::systems::{Colour, Hosted, Joined, NetSystems};
-use crate::scene::{Happened, Scene};
+use crate::scene::Scene;
 use crate::session::{
-    Ask, Counted, Goal, HostChange, HostPlan, Link, Member, Profile, RoomWish, Session, target_words,
+    Ask, Counted, Goal, HostChange, Link, Member, Profile, RoomWish, Session, target_words,
 };
-use crate::sim::{GameEvent, Phase, Rules, TICK_HZ};
+use crate::sim::{Phase, Rules, TICK_HZ};
 
 /// What was not answered is said again after so long.
 const AGAIN: Duration = Duration::from_secs(2);
 /// A match meant to begin by itself begins after this long with fewer players than it wanted.
 const PATIENCE: u32 = 25 * TICK_HZ;
 
-/// A host stays for so long after its last round: renet repeats what was lost, and all are to hear who won.
-const FAREWELL: Duration = Duration::from_secs(2);
-
 /// Everything random in this app comes of this seed.
 #[derive(Resource, Clone, Copy, Debug)]
 pub struct Seed(pub u64);
-
-/// Ends the program after so many rounds, and tells who won them.
-#[derive(Resource, Clone, Debug, Default)]
-pub struct Referee {
-    /// So many rounds are played; `None`: the match goes on for ever.
-    pub rounds: Option<u16>,
-    /// This says whether what happens is printed.
-    pub print: bool,
-    /// So many rounds are over.
-    pub over: u16,
-    /// This counts the rounds that each name won.
-    pub wins: BTreeMap<String, u16>,
-}
 
 /// With this the game logs in on the title already: so it knows the own NAT, and has the list of rooms at once.
 #[derive(Resource, Clone, Copy, Debug)]
@@ -52,31 +40,6 @@ struct Asked {
     profile: Option<Profile>,
     goal: Goal,
     listed: Option<RoomWish>,
-}
-
-/// Ends the program cleanly on SIGINT, SIGTERM and SIGHUP, and on Windows on Ctrl-C and Ctrl-Break; Bevy's own plugin would call that an error.
-#[derive(Debug)]
-pub struct StopPlugin;
-
-#[derive(Resource)]
-struct Stop(Arc<AtomicBool>);
-
-impl Plugin for StopPlugin {
-    fn build(&self, app: &mut App) {
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
-        if let Err(error) = ctrlc::set_handler(move || told.store(true, Ordering::Relaxed)) {
-            warn!("signals will end the program at once: {error}");
-        }
-        app.insert_resource(Stop(stop)).add_systems(
-            First,
-            |stop: Res<Stop>, mut exit: MessageWriter<AppExit>| {
-                if stop.0.load(Ordering::Relaxed) {
-                    exit.write(AppExit::Success);
-                }
-            },
-        );
-    }
 }
 
 /// This plugin leads from "I want to play" to a running match.
@@ -100,7 +63,7 @@ impl Plugin for FlowPlugin {
                     .before(NetSystems::Scene),
             )
             .add_systems(FixedUpdate, begin_by_itself.before(NetSystems::Tick))
-            .add_systems(Update, count_rounds.after(NetSystems::Scene));
+            .add_systems(Update, referee::count_rounds.after(NetSystems::Scene));
     }
 }
 
@@ -119,7 +82,12 @@ fn pursue(
     }
     if goal.is_changed() && asked.goal != Goal::Idle {
         // Another goal, or the same once more: out of wherever the last one led, and on in the next frame.
-        ask.write(if asked.goal == Goal::Browse { Ask::Unwatch } else { Ask::Leave });
+        match asked.goal {
+            Goal::Browse => _ = ask.write(Ask::Unwatch),
+            // The players may have been put together in this moment: then there is a room to leave.
+            Goal::Quick(_) if session.room.is_none() => _ = ask.write_batch([Ask::Unqueue, Ask::Leave]),
+            _ => _ = ask.write(Ask::Leave),
+        }
         asked.goal = Goal::Idle;
         return;
     }
@@ -152,11 +120,15 @@ fn pursue(
             Goal::Join { target, password, wait, watch } => {
                 session.tell(format!("Asking to enter {}.", target_words(target)));
                 let (target, password) = (target.clone(), password.clone());
-                ask.write(Ask::Join { target, password, wait: *wait, watch: *watch });
+                ask.write(Ask::Join(JoinRoom { target, password, wait: *wait, spectate: *watch }));
             }
             Goal::Invited(invite) => {
                 session.tell("Going where the invite leads.");
                 ask.write(Ask::Invited(invite.clone()));
+            }
+            Goal::Quick(plan) => {
+                session.tell(format!("Waiting for players: {} make a match.", plan.players));
+                ask.write(Ask::Quick(*plan));
             }
         }
     }
@@ -217,9 +189,9 @@ fn keep_match(
     client: Option<Res<RenetClient>>,
 ) {
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
-    match (&*goal, hosted) {
-        (Goal::Host(plan), None) if hosting => {
-            let game = HostGame::dressed(plan.rules, seed.0, Some(&profile.name), colour.0);
+    match (goal.rules(), hosted) {
+        (Some(rules), None) if hosting => {
+            let game = HostGame::dressed(rules, seed.0, Some(&profile.name), colour.0);
             commands.insert_resource(Hosted(game.known_as(session.me)));
         }
         (_, Some(_)) if !hosting => commands.remove_resource::<Hosted>(),
@@ -264,8 +236,9 @@ fn tell_joinings(session: Res<Session>, hosted: Option<ResMut<Hosted>>) {
     hosted.0.set_joinings(joinings);
 }
 
+/// Begins with so many players as the goal says, or after a while with those who are there.
 fn begin_by_itself(goal: Res<Goal>, hosted: Option<ResMut<Hosted>>, mut waited: Local<u32>) {
-    let (Some(mut hosted), Goal::Host(HostPlan { begin_with: Some(wanted), .. })) = (hosted, &*goal) else {
+    let (Some(mut hosted), Some(wanted)) = (hosted, goal.begins_with()) else {
         *waited = 0;
         return;
     };
@@ -273,179 +246,10 @@ fn begin_by_itself(goal: Res<Goal>, hosted: Option<ResMut<Hosted>>, mut waited: 
         return;
     }
     *waited += 1;
-    if hosted.0.world.players.len() >= *wanted || *waited > PATIENCE {
+    let here = hosted.0.world.players.len();
+    // A quick match against nobody is none.
+    let alone = matches!(*goal, Goal::Quick(_)) && here < 2;
+    if here >= wanted || *waited > PATIENCE && !alone {
         hosted.0.begin();
-    }
-}
-
-fn count_rounds(
-    mut happened: MessageReader<Happened>,
-    scene: Res<Scene>,
-    mut referee: ResMut<Referee>,
-    server: Option<Res<RenetServer>>,
-    time: Res<Time<Real>>,
-    mut leave_at: Local<Option<Duration>>,
-    mut exit: MessageWriter<AppExit>,
-) {
-    if leave_at.is_some_and(|at| at <= time.elapsed()) {
-        exit.write(AppExit::Success);
-    }
-    for Happened(event) in happened.read() {
-        let name =
-            |player: u8| scene.actor(player).map_or("somebody", |actor| actor.name.as_str()).to_owned();
-        let line = match event {
-            GameEvent::Joined { name, .. } => format!("{name} came in."),
-            GameEvent::RoundStarted { round } => format!("Round {round} begins."),
-            GameEvent::Downed { by, whom } => format!("{} downed {}.", name(*by), name(*whom)),
-            GameEvent::RoundWon { round, winner, points } => {
-                referee.over += 1;
-                *referee.wins.entry(name(*winner)).or_default() += 1;
-                let points: Vec<_> =
-                    points.iter().map(|(player, points)| format!("{} {points}", name(*player))).collect();
-                format!("Round {round}: winner {} ({}).", name(*winner), points.join(", "))
-            }
-            _ => continue,
-        };
-        if referee.print {
-            println!("{line}");
-        }
-    }
-    if referee.rounds.is_some_and(|rounds| referee.over >= rounds) {
-        if let Some((name, _)) = referee.wins.iter().max_by_key(|(_, wins)| **wins) {
-            println!("Winner: {name}");
-        }
-        referee.rounds = None;
-        let guests = server.is_some_and(|server| server.connected_clients() > 0);
-        *leave_at = Some(time.elapsed() + if guests { FAREWELL } else { Duration::ZERO });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::systems::{NetPlugin, PlayerName};
-    use crate::session::Target;
-    use bevy_traversal::RoomQuery;
-
-    /// Returns an app with the flow alone: what it asks for is looked at, and nobody answers but the test.
-    fn app() -> App {
-        let mut app = App::new();
-        app.add_plugins(MinimalPlugins)
-            .insert_resource(Profile { name: String::from("Ann"), server: String::from("here:1") })
-            .insert_resource(PlayerName(String::from("Ann")))
-            .insert_resource(Seed(1))
-            .add_plugins((NetPlugin, FlowPlugin));
-        app
-    }
-
-    fn asks(app: &mut App) -> Vec<Ask> {
-        app.update();
-        app.world_mut().resource_mut::<Messages<Ask>>().drain().collect()
-    }
-
-    fn online(app: &mut App) {
-        app.world_mut().resource_mut::<Session>().link = Link::Online { seen_as: String::new() };
-    }
-
-    fn join() -> Goal {
-        let target = Target::Name(String::from("den"));
-        Goal::Join { target, password: None, wait: Duration::ZERO, watch: false }
-    }
-
-    #[test]
-    fn logs_in_first_asks_once_and_asks_again_when_tried_again() {
-        let mut app = app();
-        assert_eq!(asks(&mut app), []);
-        app.insert_resource(join());
-        assert_eq!(asks(&mut app), [Ask::Connect]);
-        assert_eq!(asks(&mut app), [], "waits for the login");
-        online(&mut app);
-        assert!(matches!(asks(&mut app)[..], [Ask::Join { .. }]));
-        assert_eq!(asks(&mut app), []);
-        app.world_mut().resource_mut::<Goal>().set_changed();
-        assert_eq!(asks(&mut app), [Ask::Leave]);
-        assert!(matches!(asks(&mut app)[..], [Ask::Join { .. }]));
-        app.insert_resource(Goal::Idle);
-        assert_eq!(asks(&mut app), [Ask::Leave]);
-        assert_eq!(asks(&mut app), []);
-    }
-
-    #[test]
-    fn another_server_is_logged_in_to_anew() {
-        let mut app = app();
-        app.insert_resource(Goal::Browse);
-        assert_eq!(asks(&mut app), [Ask::Connect]);
-        online(&mut app);
-        assert_eq!(asks(&mut app), [Ask::Watch(RoomWish::default().0)]);
-        assert_eq!(asks(&mut app), [], "the server tells by itself what changes");
-        let text = String::from("den");
-        app.insert_resource(RoomWish(RoomQuery { text, ..RoomQuery::default() }));
-        assert!(matches!(asks(&mut app)[..], [Ask::Watch(_)]), "another search");
-        app.insert_resource(Profile { name: String::from("Ann"), server: String::from("there:1") });
-        assert_eq!(asks(&mut app), [Ask::Connect]);
-    }
-
-    #[test]
-    fn an_invite_is_followed_also_where_the_own_server_is_away() {
-        let mut app = app();
-        app.insert_resource(Goal::Invited(String::from("bevy-traversal:there/K7QF2M#key")));
-        assert_eq!(asks(&mut app), [Ask::Connect]);
-        assert_eq!(asks(&mut app), [], "the own server may be the one");
-        app.world_mut().resource_mut::<Session>().link = Link::Retrying { reason: String::new() };
-        assert!(matches!(asks(&mut app)[..], [Ask::Invited(_)]));
-        assert_eq!(asks(&mut app), []);
-    }
-
-    #[test]
-    fn a_match_lives_as_long_as_its_room_and_begins_by_itself() {
-        let mut app = app();
-        app.insert_resource(Goal::Host(HostPlan { begin_with: Some(2), ..HostPlan::default() }));
-        app.update();
-        online(&mut app);
-        app.update();
-        assert!(app.world().get_resource::<Hosted>().is_none());
-        app.world_mut().resource_mut::<Session>().room = Some(crate::session::Room {
-            name: String::from("den"),
-            code: String::from("K7QF2M"),
-            hosting: true,
-            capacity: 8,
-        });
-        app.update();
-        app.world_mut().resource_mut::<Hosted>().0.world.join("Ben");
-        app.world_mut().run_schedule(FixedUpdate);
-        let phase = app.world().resource::<Hosted>().0.world.phase;
-        assert!(matches!(phase, Phase::Countdown { .. }), "{phase:?}");
-        app.world_mut().resource_mut::<Session>().room = None;
-        app.update();
-        assert!(app.world().get_resource::<Hosted>().is_none());
-    }
-
-    #[test]
-    fn a_host_that_was_replaced_while_it_was_away_is_a_guest_of_the_same_room() {
-        let mut app = app();
-        app.insert_resource(Goal::Host(HostPlan::default()));
-        app.update();
-        online(&mut app);
-        let room = |hosting| crate::session::Room {
-            name: String::from("den"),
-            code: String::from("K7QF2M"),
-            hosting,
-            capacity: 8,
-        };
-        app.world_mut().resource_mut::<Session>().room = Some(room(true));
-        app.update();
-        assert!(app.world().get_resource::<Hosted>().is_some());
-        app.world_mut().resource_mut::<Session>().room = Some(room(false));
-        app.world_mut().write_message(HostChange { hosting: false, previous: 1, name: String::from("Ben") });
-        app.world_mut().resource_mut::<Messages<Ask>>().clear();
-        let mut client = RenetClient::new(bevy_renet::renet::ConnectionConfig::default());
-        client.set_connected();
-        app.insert_resource(client);
-        app.update();
-        app.update();
-        assert!(app.world().get_resource::<Hosted>().is_none());
-        assert!(app.world().get_resource::<Joined>().is_some(), "it plays with the new host");
-        let rooms = |ask: &Ask| matches!(ask, Ask::Host(_) | Ask::Join { .. });
-        assert!(!asks(&mut app).iter().any(rooms), "and asks for no room");
     }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bevy::log::LogPlugin;
 use bevy::prelude::*;
+use bevy_traversal::QueueStatus;
 
 use crate::bots::{Crew, CrewPlugin, player_app};
+use crate::chat::{Chat, Prepared};
 use crate::cli::Cli;
 use crate::flow::{Referee, StopPlugin};
 use crate::scene::Scene;
-use crate::session::{Goal, Link, Profile, Session};
+use crate::session::{Goal, Link, Profile, Session, estimate_words, queue_words};
 use crate::settings::known_servers;
 use crate::sim::Phase;
 
@@ -28,7 +30,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> A
     .insert_resource(Patience(Duration::from_secs(cli.patience.into())))
     .insert_resource(Crew::wanting(bots))
     .insert_resource(Referee { rounds: cli.rounds, print: true, ..Default::default() })
-    .add_systems(Update, (tell, give_up));
+    .insert_resource(Prepared(cli.say.clone()))
+    .add_systems(Update, (tell, tell_queue, tell_chat, give_up));
     app.run()
 }
 
@@ -42,6 +45,24 @@ fn tell(session: Res<Session>, mut last: Local<Option<String>>, mut invite: Loca
         println!("{line}");
         *last = Some(line.clone());
     }
+}
+
+/// Prints how the quick match comes along.
+fn tell_queue(session: Res<Session>, mut told: Local<Option<QueueStatus>>) {
+    if let Some(queue) = session.queue.filter(|queue| told.as_ref() != Some(queue)) {
+        println!("{} {}", queue_words(&queue), estimate_words(&queue));
+        *told = Some(queue);
+    }
+}
+
+/// Prints what was written in the room.
+fn tell_chat(chat: Res<Chat>, mut told: Local<usize>) {
+    let fresh = chat.count.saturating_sub(*told).min(chat.lines().len());
+    for line in chat.lines().skip(chat.lines().len() - fresh) {
+        let colon = if line.name.is_empty() { "" } else { ": " };
+        println!("[chat] {}{colon}{}", line.name, line.text);
+    }
+    *told = chat.count;
 }
 
 fn give_up(

@@ -2,6 +2,7 @@
 
 use bevy::prelude::*;
 
+use crate::chat::Chat;
 use crate::gamepad::PadWish;
 use crate::net::systems::Wish;
 use crate::scene::Scene;
@@ -27,7 +28,7 @@ fn read(
     time: Res<Time>,
     keys: Res<ButtonInput<KeyCode>>,
     (buttons, pads): (Res<ButtonInput<MouseButton>>, Query<&Gamepad>),
-    settings: Option<Res<Settings>>,
+    (settings, chat): (Option<Res<Settings>>, Res<Chat>),
     screen: Res<State<Screen>>,
     scene: Res<Scene>,
     windows: Query<&Window>,
@@ -35,7 +36,8 @@ fn read(
     mut wish: ResMut<Wish>,
     mut mouse: Local<(Vec2, f32)>,
 ) {
-    if *screen.get() != Screen::Game {
+    // Who types does not steer.
+    if *screen.get() != Screen::Game || chat.typing.is_some() {
         wish.0 = Input { aim: wish.0.aim, ..Input::default() };
         return;
     }

@@ -1,7 +1,8 @@
 //! A small arena shooter for two to eight players on `bevy_traversal` and renet: the first thing to run, and code
 //! to copy from.
 //!
-//! - [`traversal_glue`]: all that a game needs to be tied to the traversal plugin; [`network`]: what this one shows of it;
+//! - [`traversal_glue`]: all that a game needs to be tied to the traversal plugin; [`network`]: what this one shows of it; [`chat`]:
+//!   what players write to each other;
 //! - [`net`]: the game over renet, as in any game with a `RenetServer` and a `RenetClient`;
 //! - [`flow`]: from "I want to play" to a running match; [`session`]: what is known on the way;
 //! - [`sim`]: the rules; [`protocol`]: what is said; [`scene`]: what is to be seen;
@@ -11,6 +12,7 @@
 pub mod app;
 pub mod bench;
 pub mod bots;
+pub mod chat;
 pub mod cli;
 pub mod embedded;
 pub mod flow;

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bevy::prelude::*;
 use bevy_traversal::{
-    ConnectedBy, LobbyLink, LobbyState, Loss, Method, NatKind, NatStatus, PathKind, Progress, ProgressState,
-    Rtt, TraversalStats, TraversalSystems,
+    ConnectedBy, LobbyLink, LobbyState, Loss, Method, NatKind, NatStatus, PathKind, Peers, PlayerId,
+    Progress, ProgressState, RemotePlayer, Rtt, TraversalDiagnosticsPlugin, TraversalStats, TraversalSystems,
 };
 use serde::{Deserialize, Serialize};
 
 /// A change of the way is told when the new way's round trip is known, or after so long.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Round trips and losses are looked at so often; a new path at once.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// This is a way to another player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -200,17 +202,41 @@ pub struct Packets {
     pub received: u64,
 }
 
-/// This plugin counts the datagrams.
-#[derive(Debug)]
-pub struct PacketsPlugin;
+/// These are the ways to the other players of the room, or how far the search for them has come.
+#[derive(Resource, Clone, Debug, Default, PartialEq)]
+pub struct Ways(pub BTreeMap<PlayerId, Connection>);
 
-impl Plugin for PacketsPlugin {
+/// This plugin keeps [`Ways`] and [`Packets`].
+#[derive(Debug)]
+pub struct NetworkPlugin;
+
+impl Plugin for NetworkPlugin {
     fn build(&self, app: &mut App) {
         let count = |stats: Res<TraversalStats>, mut packets: ResMut<Packets>| {
             *packets = Packets { sent: stats.datagrams_sent(), received: stats.datagrams_received() };
         };
-        app.init_resource::<Packets>().add_systems(PreUpdate, count.after(TraversalSystems::Receive));
+        app.add_plugins(TraversalDiagnosticsPlugin::default())
+            .init_resource::<Packets>()
+            .init_resource::<Ways>()
+            .add_systems(PreUpdate, count.after(TraversalSystems::Receive));
     }
+}
+
+/// Looks at the plugin's entities of players: at a new path at once, and now and then for the figures.
+pub fn see_ways(
+    players: Query<(&RemotePlayer, Option<&ConnectedBy>, Option<&Progress>, Option<&Rtt>, Option<&Loss>)>,
+    peers: Res<Peers>,
+    (time, mut next): (Res<Time<Real>>, Local<Duration>),
+    mut ways: ResMut<Ways>,
+) {
+    if !peers.is_changed() && players.iter().len() == ways.0.len() && time.elapsed() < *next {
+        return;
+    }
+    *next = time.elapsed() + LOOK;
+    let seen = players.iter().filter_map(|(player, by, story, rtt, loss)| {
+        Some((player.0, Connection::of(by, story, (rtt, loss))?))
+    });
+    ways.set_if_neq(Ways(seen.collect()));
 }
 
 /// Looks out for changes of the way, and tells them once: "Ada: direct now, 38 ms instead of 74".

@@ -1,167 +1,26 @@
 //! What the game knows about servers, rooms and players, in its own words. `traversal_glue` keeps it up to date
-//! and carries out what is asked; screens, flow and tests know nothing of the plugin. Some of its plain types are used here too:
-//! for passwords, which it prints nowhere, and for what it tells in words.
+//! and carries out what is asked; screens and flow know nothing of the plugin. Its plain types are read here: what of them the game
+//! shows is said in the game's words.
+
+mod room;
+mod wish;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bevy::prelude::{Message, Resource};
 use bevy_traversal::{
-    ConnectLobby, ExpectedWay, LobbyState, PlayerId, PlayerInfo, RequestError, RequestFailure, RequestKind,
-    RoomInfo, RoomOptions, RoomQuery, RoomSummary, Secret, Trouble,
+    CurrentRoom, HostMigrated, LobbyState, Peers, QueueStatus, RequestError, RequestFailure, RequestKind,
+    RoomSeats, Trouble,
 };
 
-pub use bevy_traversal::RoomTarget as Target;
+pub use room::{Listed, Member, Room};
+pub use wish::{
+    Ask, Goal, HostPlan, Profile, QuickPlan, RoomWish, Target, count_for_all, estimate_words, invite,
+    is_invite, queue_words, target_words,
+};
 
-use crate::network::{Connection, OwnNat};
-use crate::sim::Rules;
-
-/// So many may watch a room's matches.
-const WATCHERS: u16 = 8;
-
-/// This says who plays here, and which lobby server serves.
-#[derive(Resource, Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// Others see this name.
-    pub name: String,
-    /// This is the lobby server, `host:port`.
-    pub server: String,
-}
-
-impl Profile {
-    /// Returns the request to log in.
-    pub fn login(&self) -> ConnectLobby {
-        ConnectLobby { name: Some(self.name.clone()), ..ConnectLobby::to(self.server.clone()) }
-    }
-}
-
-/// This says how a room is to be opened.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostPlan {
-    /// This is the room's name; where it is empty the server finds one.
-    pub room: String,
-    /// Everyone who joins is asked for this password; `None`: nobody is asked.
-    pub password: Option<Secret<String>>,
-    /// This says whether the room stands in the list.
-    pub listed: bool,
-    /// So many players fit into the room, with the host.
-    pub capacity: u16,
-    /// So many computer players are let in.
-    pub bots: usize,
-    /// These are the rules of the match.
-    pub rules: Rules,
-    /// The match begins without being asked when so many are here.
-    pub begin_with: Option<usize>,
-}
-
-impl HostPlan {
-    /// Returns the room as the lobby server is asked for it.
-    pub fn options(self) -> RoomOptions {
-        RoomOptions {
-            name: self.room,
-            capacity: self.capacity,
-            password: self.password,
-            public: self.listed,
-            spectators: WATCHERS,
-            ..RoomOptions::default()
-        }
-    }
-}
-
-impl Default for HostPlan {
-    fn default() -> Self {
-        Self {
-            room: String::new(),
-            password: None,
-            listed: true,
-            capacity: 8,
-            bots: 0,
-            rules: Rules::default(),
-            begin_with: None,
-        }
-    }
-}
-
-/// Returns a room to be entered as a sentence names it.
-pub fn target_words(target: &Target) -> String {
-    match target {
-        Target::Name(name) => format!("room \"{name}\""),
-        Target::Code(code) => format!("the room with code {}", code.to_uppercase()),
-    }
-}
-
-/// Returns whether a text is an invite, or a link with one, rather than the code or the name of a room.
-pub fn is_invite(text: &str) -> bool {
-    text.contains('#') || text.starts_with("bevy-traversal:")
-}
-
-/// This is what the player is after. The flow pursues it until it is reached or given up.
-#[derive(Resource, Clone, Debug, Default, PartialEq)]
-pub enum Goal {
-    /// Nothing is wanted.
-    #[default]
-    Idle,
-    /// See the public rooms.
-    Browse,
-    /// Open a room and host the game.
-    Host(HostPlan),
-    /// Enter a room.
-    Join {
-        /// This is the room to enter.
-        target: Target,
-        /// This is the password; `None`: the room wants none.
-        password: Option<Secret<String>>,
-        /// Keep asking for so long while there is no such room.
-        wait: Duration,
-        /// The player only watches the match.
-        watch: bool,
-    },
-    /// Enter the room that this invite leads to.
-    Invited(String),
-}
-
-/// These rooms are listed while the player looks at the list.
-#[derive(Resource, Clone, Debug, Default, PartialEq)]
-pub struct RoomWish(pub RoomQuery);
-
-/// This is a request to whoever carries it out.
-#[derive(Message, Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// Log in as the [`Profile`] says.
-    Connect,
-    /// Open a room and host the game.
-    Host(HostPlan),
-    /// Enter a room.
-    Join {
-        /// This is the room to enter.
-        target: Target,
-        /// This is the password; `None`: the room wants none.
-        password: Option<Secret<String>>,
-        /// Keep asking for so long while there is no such room.
-        wait: Duration,
-        /// The player only watches the match.
-        watch: bool,
-    },
-    /// Enter the room that this invite leads to.
-    Invited(String),
-    /// Hear of these rooms, and of what changes there.
-    Watch(RoomQuery),
-    /// Hear of rooms no more.
-    Unwatch,
-    /// Make an invite to the present room: as its host, one that lets friends in without the password.
-    Invite {
-        /// This player hosts the room.
-        hosting: bool,
-    },
-    /// Tell the room that this player is ready for a match, or no longer.
-    Ready(bool),
-    /// Count down for all in the room, as its host.
-    Count,
-    /// Leave the present room.
-    Leave,
-    /// Put a member out.
-    Kick(PlayerId),
-}
+use crate::network::OwnNat;
 
 /// The host left or was lost, and another player goes on with the match.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
@@ -203,109 +62,6 @@ pub enum Link {
     },
 }
 
-/// The room this player is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// This is the room's name.
-    pub name: String,
-    /// This is the short code, to be read out to friends.
-    pub code: String,
-    /// This player is its host.
-    pub hosting: bool,
-    /// The room takes so many players, with the host.
-    pub capacity: u16,
-}
-
-impl Room {
-    /// Returns the room that the lobby server tells of.
-    pub fn of(info: &RoomInfo, hosting: bool) -> Self {
-        Self { name: info.name.clone(), code: info.code.clone(), hosting, capacity: info.capacity }
-    }
-}
-
-/// This is a member of the room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// This is the member's client id in renet.
-    pub client: u64,
-    /// The lobby server knows the member by this.
-    pub id: PlayerId,
-    /// Others see this name.
-    pub name: String,
-    /// It is this player.
-    pub me: bool,
-    /// This says whether this member hosts the room.
-    pub host: bool,
-    /// The member is ready for a match.
-    pub ready: bool,
-    /// This says how the member is reached; none: this player has no connection to it.
-    pub connection: Option<Connection>,
-}
-
-impl Member {
-    /// Returns a member of the room, as this player (`own`) sees it.
-    pub fn of(
-        info: &PlayerInfo,
-        own: Option<PlayerId>,
-        room: Option<&RoomInfo>,
-        ready: bool,
-        connection: Option<Connection>,
-    ) -> Self {
-        Self {
-            client: info.id.client_id(),
-            id: info.id,
-            name: info.name.clone(),
-            me: Some(info.id) == own,
-            host: room.is_some_and(|room| room.host == info.id),
-            ready,
-            connection,
-        }
-    }
-}
-
-/// This is a room in the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// This is the room's name.
-    pub name: String,
-    /// This is the short code, to be read out to friends.
-    pub code: String,
-    /// This is the host's name.
-    pub host: String,
-    /// So many players are inside.
-    pub members: u16,
-    /// The room takes so many players, with the host.
-    pub capacity: u16,
-    /// Asks for a password.
-    pub locked: bool,
-    /// A packet takes about so many milliseconds to the host and back; none: it is not known.
-    pub rtt: Option<u16>,
-    /// This is what is expected of the way to the host, where that is worth a word.
-    pub way: Option<&'static str>,
-    /// Somebody may watch yet.
-    pub watchable: bool,
-}
-
-impl From<&RoomSummary> for Listed {
-    fn from(room: &RoomSummary) -> Self {
-        Self {
-            name: room.name.clone(),
-            code: room.code.clone(),
-            host: room.host_name.clone(),
-            members: room.members,
-            capacity: room.capacity,
-            locked: room.password,
-            rtt: room.rtt_ms,
-            way: match room.way {
-                ExpectedWay::Relay => Some("relay"),
-                ExpectedWay::Unreachable => Some("out of reach"),
-                _ => None,
-            },
-            watchable: room.spectators < room.spectator_limit,
-        }
-    }
-}
-
 /// This is everything that is known.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct Session {
@@ -329,6 +85,8 @@ pub struct Session {
     pub invite: Option<String>,
     /// The lobby server counts down for the room: so many seconds, the last one begun.
     pub count: Option<u64>,
+    /// This player waits for a quick match: so it comes along.
+    pub queue: Option<QueueStatus>,
     /// These are the public rooms; `None`: the server was not asked yet.
     pub rooms: Option<Vec<Listed>>,
     /// This says what was tried so far to get where the player wants, a sentence each.
@@ -368,7 +126,9 @@ impl Session {
     }
 
     /// Takes which room this player is in.
-    pub fn see_room(&mut self, room: Option<Room>) {
+    pub fn see_room(&mut self, current: &CurrentRoom) {
+        self.watching = current.spectating;
+        let room = current.info.as_ref().map(|info| Room::of(info, current.hosting));
         match (&room, &self.room) {
             (Some(new), None) if new.hosting => {
                 self.tell(format!("The room \"{}\" is open, its code is {}.", new.name, new.code));
@@ -388,6 +148,13 @@ impl Session {
         if self.room != room {
             self.room = room;
         }
+    }
+
+    /// Takes who watches the room, and who of them is connected with this player, as the host.
+    pub fn see_seats(&mut self, seats: &RoomSeats, peers: &Peers) {
+        self.audience = seats.spectators.len();
+        let watches = peers.iter().filter(|peer| peer.hosting && peer.spectator);
+        self.watchers = watches.map(|peer| peer.client_id).collect();
     }
 
     /// Takes who is in the room, and how each of them is reached.
@@ -413,6 +180,12 @@ impl Session {
 
     /// Takes what went wrong, in a sentence.
     pub fn trouble_from(&mut self, trouble: &Trouble, goal: &Goal, text: String) {
+        if let Trouble::Request(failed) = trouble
+            && matches!(failed.request, RequestKind::CancelQuickMatch | RequestKind::Leave)
+        {
+            // There was nothing to give up any more.
+            return;
+        }
         self.tell(&text);
         match trouble {
             Trouble::Lobby(failed) if failed.retry_in.is_some() => {
@@ -426,13 +199,7 @@ impl Session {
                 self.link = Link::Refused { reason: text };
             }
             Trouble::Request(failed) => {
-                let wanted = match goal {
-                    Goal::Host(_) => failed.request == RequestKind::Host,
-                    Goal::Join { .. } | Goal::Invited(_) => failed.request == RequestKind::Join,
-                    Goal::Browse => failed.request == RequestKind::List,
-                    Goal::Idle => false,
-                };
-                if wanted {
+                if goal.request() == Some(failed.request) {
                     self.wrong_password =
                         matches!(failed.error, RequestFailure::Server(RequestError::WrongPassword));
                     self.trouble = Some(text);
@@ -450,8 +217,10 @@ impl Session {
     }
 
     /// Another one hosts; returns what the match is told.
-    pub fn migrated(&mut self, hosting: bool, previous: u64, name: Option<String>) -> HostChange {
-        let name = name.unwrap_or_else(|| String::from("another player"));
+    pub fn migrated(&mut self, news: &HostMigrated) -> HostChange {
+        let (hosting, previous) = (news.hosting, news.previous.client_id());
+        let next = news.members.iter().find(|member| member.id == news.room.host);
+        let name = next.map_or_else(|| String::from("another player"), |member| member.name.clone());
         self.tell(match hosting {
             true => String::from("The host is gone: this game hosts now."),
             false => format!("The host is gone: {name} hosts now."),

@@ -1,16 +1,17 @@
 //! A given screen with made-up content, for pictures: no network at all.
 
 use bevy::prelude::*;
-use bevy_traversal::{FailureReason, FailureReport, NatProfile, Stage};
+use bevy_traversal::{FailureReason, FailureReport, NatProfile, QueueStatus, Stage};
 
 use crate::bots::brain::Brain;
+use crate::chat::Chat;
 use crate::flow::Seed;
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, NetSystems};
 use crate::network::{Connection, Packets};
 use crate::scene::Scene;
-use crate::screens::{Parting, Screen, ScreenName, TroubleText, sample};
-use crate::session::{Ask, Goal, HostChange, HostPlan, Member, Session, Target};
+use crate::screens::{Parting, Screen, ScreenName, TroubleText, sample, sample_chat};
+use crate::session::{Ask, Goal, HostChange, HostPlan, Member, QuickPlan, Session, Target};
 use crate::sim::{Input, MAX_HEALTH, Phase, Rules, TICK_HZ};
 
 /// Opens a screen with made-up contents, for pictures.
@@ -35,6 +36,10 @@ impl Plugin for ShowcasePlugin {
             ScreenName::Host => (Screen::Host, Goal::Idle),
             ScreenName::Rooms => (Screen::Rooms, Goal::Idle),
             ScreenName::Code => (Screen::Code, Goal::Idle),
+            ScreenName::Quick => (Screen::Quick, Goal::Idle),
+            ScreenName::Waiting => {
+                (Screen::Connecting, Goal::Quick(QuickPlan { players: 4, rules: Rules::default() }))
+            }
             ScreenName::Connecting => (
                 Screen::Connecting,
                 Goal::Join {
@@ -45,7 +50,11 @@ impl Plugin for ShowcasePlugin {
                 },
             ),
             ScreenName::Lobby | ScreenName::Guest => (Screen::Lobby, Goal::Host(HostPlan::default())),
-            ScreenName::Game | ScreenName::Winner => (Screen::Game, Goal::Host(HostPlan::default())),
+            ScreenName::Game
+            | ScreenName::Winner
+            | ScreenName::Countdown
+            | ScreenName::Watching
+            | ScreenName::Chat => (Screen::Game, Goal::Host(HostPlan::default())),
             ScreenName::Over => (Screen::Over, Goal::Host(HostPlan::default())),
             ScreenName::Settings => (Screen::Settings, Goal::Idle),
             ScreenName::Paused => (Screen::Paused, Goal::Host(HostPlan::default())),
@@ -59,6 +68,8 @@ impl Plugin for ShowcasePlugin {
                 | ScreenName::Host
                 | ScreenName::Rooms
                 | ScreenName::Code
+                | ScreenName::Quick
+                | ScreenName::Waiting
                 | ScreenName::Settings
                 | ScreenName::Trouble
         );
@@ -72,6 +83,21 @@ impl Plugin for ShowcasePlugin {
             }
             app.add_systems(Update, pretend_packets);
         }
+        if name == ScreenName::Waiting {
+            session.members.clear();
+            session.queue = Some(QueueStatus { position: 2, waiting: 2, players: 4, estimate_s: Some(12) });
+            app.add_systems(Update, pretend_packets);
+        }
+        if name == ScreenName::Watching {
+            session.watching = true;
+            session.members.iter_mut().for_each(|member| member.me = false);
+        }
+        app.insert_resource(match name {
+            ScreenName::Lobby | ScreenName::Over => sample_chat(None),
+            ScreenName::Guest => sample_chat(Some("ready when you are")),
+            ScreenName::Chat => sample_chat(Some("I am behind the second pillar, and")),
+            _ => Chat::default(),
+        });
         if !needs_room || name == ScreenName::Connecting {
             session.room = None;
         }
@@ -96,8 +122,10 @@ impl Plugin for ShowcasePlugin {
         app.insert_resource(goal);
         if needs_room && name != ScreenName::Connecting {
             let names = ["Ada", "Bo", "Cleo with a very long na", "Dex", "Echo", "Finn", "Gigi", "Hal"];
-            let mut game = HostGame::new(Rules::default(), app.world().resource::<Seed>().0, Some(names[0]));
-            for name in &names[1..] {
+            // Who watches plays no part.
+            let own = (name != ScreenName::Watching).then_some(names[0]);
+            let mut game = HostGame::new(Rules::default(), app.world().resource::<Seed>().0, own);
+            for name in &names[usize::from(own.is_some())..] {
                 game.world.join(name);
             }
             if screen != Screen::Lobby {
@@ -157,7 +185,8 @@ fn act(mut cast: ResMut<Cast>, mut hosted: ResMut<Hosted>) {
     cast.seq += 1;
     let seq = cast.seq;
     let mut scene = hosted.0.scene(1.0);
-    for (slot, brain) in cast.brains.iter_mut().enumerate().skip(1) {
+    let own = usize::from(hosted.0.local().is_some());
+    for (slot, brain) in cast.brains.iter_mut().enumerate().skip(own) {
         scene.local = Some(slot as u8);
         let input = Input { seq, ..brain.think(&scene) };
         hosted.0.world.apply(slot as u8, &input);

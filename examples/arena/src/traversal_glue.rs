@@ -1,20 +1,19 @@
-//! All that ties the game to the traversal plugin: requests go out, and what comes of them is put into [`Session`].
+//! All that ties the game to the traversal plugin: requests go out, and what comes of them is put into [`Session`]. A game that shows
+//! nothing of its network needs no [`network`](crate::network), one without chat no [`chat`](crate::chat).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bevy::prelude::*;
 use bevy_traversal::prelude::*;
 use bevy_traversal::{
-    CountdownRule, CountdownStarted, InviteMade, JoinInvite, KnownServers, Loss, MakeInvite, NatStatus,
-    PlayerInfo, Progress, RoomList, RoomListChanged, RoomSeats, RoomShared, Rtt, StartCountdown,
-    StopWatchingRooms, TraversalDiagnosticsPlugin, WatchRooms,
+    CountdownStarted, InviteMade, JoinInvite, KnownServers, NatStatus, QuickMatchQueue, RoomList,
+    RoomListChanged, StopWatchingRooms, WatchRooms,
 };
 
-use crate::network::{Connection, OwnNat, PacketsPlugin};
+use crate::chat::ChatPlugin;
+use crate::network::{NetworkPlugin, OwnNat, Ways, see_ways};
 use crate::protocol::{GAME, GAME_PROTOCOL};
-use crate::session::{
-    Ask, Counted, Goal, HostChange, Listed, Member, Profile, Room as SessionRoom, Session, sentence,
-};
+use crate::session::{self, Ask, Counted, Goal, HostChange, Listed, Member, Profile, Session, sentence};
 
 /// Adds the traversal plugin and what ties it to the game. The keys of lobby servers are kept in its field.
 #[derive(Debug)]
@@ -24,10 +23,10 @@ impl Plugin for GluePlugin {
     fn build(&self, app: &mut App) {
         let (game, known_servers) = (GAME.into(), self.0.clone());
         let config = TraversalConfig { game, game_protocol: GAME_PROTOCOL, known_servers, ..default() };
-        app.add_plugins((TraversalPlugin { config }, TraversalDiagnosticsPlugin::default(), PacketsPlugin))
+        app.add_plugins((TraversalPlugin { config }, NetworkPlugin, ChatPlugin))
             .add_observer(hear_trouble)
             .add_observer(hear_goodbye)
-            .add_systems(PreUpdate, (hear, look).chain().after(TraversalSystems::Receive))
+            .add_systems(PreUpdate, (hear, see_ways, look).chain().after(TraversalSystems::Receive))
             .add_systems(PostUpdate, carry_out.before(TraversalSystems::Send));
     }
 }
@@ -37,19 +36,15 @@ fn carry_out(mut asks: MessageReader<Ask>, profile: Res<Profile>, mut commands: 
         match ask {
             Ask::Connect => commands.request(profile.login()),
             Ask::Host(plan) => commands.host_room_with(plan.options()),
-            Ask::Join { target, password, wait, watch } => {
-                commands.request(JoinRoom { target, password, wait, spectate: watch })
-            }
+            Ask::Join(join) => commands.request(join),
             Ask::Invited(text) => commands.request(JoinInvite::from(text)),
+            Ask::Quick(plan) => commands.request(QuickMatch::from(plan)),
+            Ask::Unqueue => commands.cancel_quick_match(),
             Ask::Watch(query) => commands.request(WatchRooms { query, ..default() }),
             Ask::Unwatch => commands.request(StopWatchingRooms),
-            Ask::Invite { hosting: true } => commands.request(MakeInvite::for_minutes(24 * 60)),
-            Ask::Invite { hosting: false } => commands.request(MakeInvite::default()),
+            Ask::Invite { hosting } => commands.request(session::invite(hosting)),
             Ask::Ready(ready) => commands.request(SetReady(ready)),
-            Ask::Count => {
-                let rule = CountdownRule { unready: false, leave: false, join: false };
-                commands.request(StartCountdown { after: Duration::from_secs(3), rule });
-            }
+            Ask::Count => commands.request(session::count_for_all()),
             Ask::Leave => commands.leave_room(),
             Ask::Kick(player) => commands.kick_player(player, "the host removed you"),
         }
@@ -65,12 +60,12 @@ fn hear_goodbye(gone: On<PlayerDisconnected>, names: Query<&Name>, mut session: 
     session.lost(name, &sentence(&gone.reason.to_string()));
 }
 
+/// Takes the news.
 fn hear(
     (mut listed, list): (MessageReader<RoomListChanged>, Res<RoomList>),
     (mut invites, mut counts): (MessageReader<InviteMade>, MessageReader<CountdownStarted>),
-    mut counted: MessageWriter<Counted>,
     mut migrated: MessageReader<HostMigrated>,
-    mut change: MessageWriter<HostChange>,
+    (mut counted, mut change): (MessageWriter<Counted>, MessageWriter<HostChange>),
     mut session: ResMut<Session>,
 ) {
     if listed.read().count() > 0 {
@@ -82,38 +77,20 @@ fn hear(
     for CountdownStarted(count) in counts.read() {
         counted.write(Counted(count.at.saturating_duration_since(Instant::now())));
     }
-    for HostMigrated { room, hosting, previous, members } in migrated.read() {
-        let name = members.iter().find(|member| member.id == room.host).map(|member| member.name.clone());
-        change.write(session.migrated(*hosting, previous.client_id(), name));
-    }
+    change.write_batch(migrated.read().map(|news| session.migrated(news)));
 }
 
-/// Looks at how everything stands: at news, and now and then for the figures.
+/// Looks at how everything stands.
 fn look(
     (link, room, nat, peers): (Res<LobbyLink>, Res<CurrentRoom>, Res<NatStatus>, Res<Peers>),
     (members, shared, seats): (Res<Members>, Res<RoomShared>, Res<RoomSeats>),
-    players: Query<(&RemotePlayer, Option<&ConnectedBy>, Option<&Progress>, Option<&Rtt>, Option<&Loss>)>,
-    (time, mut next): (Res<Time<Real>>, Local<Duration>),
+    (queue, ways): (Res<QuickMatchQueue>, Res<Ways>),
     mut session: ResMut<Session>,
 ) {
-    let changed = [link.is_changed(), room.is_changed(), nat.is_changed(), peers.is_changed()];
-    let said = members.is_changed() || shared.is_changed() || seats.is_changed();
-    if !changed.contains(&true) && !said && time.elapsed() < *next {
-        return;
-    }
-    *next = time.elapsed() + Duration::from_millis(200);
-    let member = |info: &PlayerInfo| {
-        let entity = players.iter().find(|(player, ..)| player.0 == info.id);
-        let connection = entity.and_then(|(_, by, story, rtt, loss)| Connection::of(by, story, (rtt, loss)));
-        let ready = shared.member(info.id).is_some_and(|said| said.ready);
-        Member::of(info, link.player(), room.info.as_ref(), ready, connection)
-    };
     session.see_lobby(&link.state, OwnNat::of(&nat, &link));
-    session.see_room(room.info.as_ref().map(|info| SessionRoom::of(info, room.hosting)));
-    session.watching = room.spectating;
-    session.audience = seats.spectators.len();
-    session.watchers =
-        peers.iter().filter(|peer| peer.hosting && peer.spectator).map(|p| p.client_id).collect();
-    session.count = shared.left().map(|left| left.as_secs_f32().ceil() as u64);
-    session.see_members(members.0.iter().map(member).collect());
+    session.see_room(&room);
+    session.see_seats(&seats, &peers);
+    (session.queue, session.count) = (queue.0, shared.left().map(|left| left.as_secs_f32().ceil() as u64));
+    let seen = |info| Member::of(info, link.player(), room.info.as_ref(), &shared, &ways);
+    session.see_members(members.0.iter().map(seen).collect());
 }

@@ -14,8 +14,10 @@ use bevy::window::{PresentMode, WindowMode, WindowResized, WindowResolution};
 use bevy::winit::WinitSettings;
 use bevy_traversal_overlay::OverlayPlugin;
 
-use crate::bench::BenchPlugin;
+use crate::app::measures;
+use crate::bench::{BenchPlugin, PartsPlugin};
 use crate::bots::{BrainPlugin, Crew, CrewPlugin};
+use crate::chat::Prepared;
 use crate::cli::Cli;
 use crate::embedded::{Embedded, Practice};
 use crate::flow::{FlowPlugin, LogsInAtOnce, Referee, Seed, StopPlugin};
@@ -123,7 +125,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
         app.add_plugins(ShowcasePlugin { screen });
     } else {
         app.add_plugins((GluePlugin(known_servers()), FlowPlugin, CrewPlugin, OverlayPlugin::default()));
-        app.insert_resource(LogsInAtOnce);
+        app.insert_resource(LogsInAtOnce).insert_resource(Prepared(cli.say.clone()));
         app.insert_resource(Referee {
             rounds: cli.rounds,
             print: cli.rounds.is_some(),
@@ -134,10 +136,10 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
     }
     // Pictures and measurements are made in silence.
     #[cfg(feature = "sound")]
-    if cli.screen.is_none() && cli.screenshot.is_none() && cli.bench_frames.is_none() {
+    if cli.screen.is_none() && cli.screenshot.is_none() && !measures(cli) {
         app.add_plugins(crate::sound::SoundPlugin);
     }
-    if cli.autoplay || cli.screen == Some(ScreenName::Game) {
+    if cli.autoplay || matches!(cli.screen, Some(ScreenName::Game | ScreenName::Chat)) {
         app.add_plugins(BrainPlugin { seed });
     } else {
         app.add_plugins(InputPlugin);
@@ -157,6 +159,9 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, 
     }
     if let Some(frames) = cli.bench_frames {
         app.add_plugins(BenchPlugin { frames });
+    }
+    if let Some(frames) = cli.bench_parts {
+        app.add_plugins(PartsPlugin { frames });
     }
     app.run()
 }

@@ -1,53 +1,21 @@
 //! The host leaves in the middle of a match: it goes on with another one, with all points and places, to a winner.
 
-use std::time::{Duration, Instant};
+mod apps;
 
-use arena::bots::{player_app, single_threaded};
+use std::time::Duration;
+
 use arena::embedded;
 use arena::flow::Referee;
 use arena::net::systems::Hosted;
 use arena::scene::Scene;
-use arena::session::{Goal, HostPlan, Profile, Session, Target};
+use arena::session::{Goal, HostPlan, Session, Target};
 use arena::sim::{Phase, Rules};
 use bevy::prelude::*;
-use bevy_traversal::KnownServers;
 
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// Turns all apps until something is so.
-fn until(apps: &mut [App], what: &str, mut done: impl FnMut(&[App]) -> bool) {
-    let begun = Instant::now();
-    while !done(apps) {
-        assert!(begun.elapsed() < DEADLINE, "not in time: {what}\n{}", tell(apps));
-        let frame = Instant::now();
-        for app in &mut *apps {
-            app.update();
-        }
-        // The rate of the game, as with a window.
-        std::thread::sleep(Duration::from_micros(16_667).saturating_sub(frame.elapsed()));
-    }
-}
-
-fn tell(apps: &[App]) -> String {
-    apps.iter().map(|app| format!("{:?}\n", app.world().resource::<Session>().story)).collect()
-}
-
-fn scene(app: &App) -> &Scene {
-    app.world().resource::<Scene>()
-}
+use apps::{player, scene, tell, until};
 
 fn hosts(app: &App) -> bool {
     app.world().contains_resource::<Hosted>()
-}
-
-fn player(name: &str, server: &str, goal: Goal) -> App {
-    let profile = Profile { name: name.to_owned(), server: server.to_owned() };
-    let seed = name.bytes().map(u64::from).sum();
-    let mut app = player_app(profile, goal, seed, KnownServers::Off);
-    single_threaded(&mut app);
-    app.finish();
-    app.cleanup();
-    app
 }
 
 #[test]
@@ -67,9 +35,9 @@ fn a_match_goes_on_when_its_host_leaves() {
         watch: false,
     };
     let mut apps = [
-        player("Ann", &address, Goal::Host(plan)),
-        player("Ben", &address, join()),
-        player("Cid", &address, join()),
+        player("Ann", &address, Goal::Host(plan), true),
+        player("Ben", &address, join(), true),
+        player("Cid", &address, join(), true),
     ];
     // One of those who stay has a point, and both have seen it.
     let scored = |scene: &Scene| {

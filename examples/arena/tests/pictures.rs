@@ -116,7 +116,12 @@ fn draw(
     let file = folder.join(format!("{}-{width}.png", name(screen)));
     // A match has begun, and somebody has won; a page stands still after a few frames.
     let after = match screen {
-        ScreenName::Game | ScreenName::Paused | ScreenName::Leaving => "4.5",
+        ScreenName::Game
+        | ScreenName::Watching
+        | ScreenName::Chat
+        | ScreenName::Paused
+        | ScreenName::Leaving => "4.5",
+        ScreenName::Countdown => "1.4",
         ScreenName::Winner => "5.2",
         _ => "0.6",
     };

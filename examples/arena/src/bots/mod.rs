@@ -73,6 +73,13 @@ fn think(mut mind: ResMut<Mind>, scene: Res<Scene>, mut wish: ResMut<Wish>) {
 
 /// Makes an app without a window that plays by itself. It keeps no keys of servers, unless `known_servers` says where.
 pub fn player_app(profile: Profile, goal: Goal, seed: u64, known_servers: KnownServers) -> App {
+    let mut app = idle_app(profile, goal, seed, known_servers);
+    app.add_plugins(BrainPlugin { seed });
+    app
+}
+
+/// Makes the same with nobody at the keyboard: it pursues its goal, and does nothing in the match.
+pub fn idle_app(profile: Profile, goal: Goal, seed: u64, known_servers: KnownServers) -> App {
     let mut app = App::new();
     let period = Duration::from_secs(1) / TICK_HZ;
     app.add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(period)))
@@ -80,7 +87,7 @@ pub fn player_app(profile: Profile, goal: Goal, seed: u64, known_servers: KnownS
         .insert_resource(profile)
         .insert_resource(Seed(seed))
         .insert_resource(goal)
-        .add_plugins((GluePlugin(known_servers), NetPlugin, FlowPlugin, BrainPlugin { seed }));
+        .add_plugins((GluePlugin(known_servers), NetPlugin, FlowPlugin));
     app
 }
 

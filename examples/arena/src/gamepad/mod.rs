@@ -9,6 +9,7 @@ use bevy::input::ButtonState;
 use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::prelude::*;
 
+use crate::chat::Chat;
 use crate::screens::Screen;
 use crate::sim::Input;
 
@@ -68,7 +69,15 @@ impl PadWish {
 }
 
 /// Menus are moved through as by keys.
-fn menus(pads: Query<&Gamepad>, screen: Res<State<Screen>>, mut keys: MessageWriter<KeyboardInput>) {
+fn menus(
+    pads: Query<&Gamepad>,
+    (screen, chat): (Res<State<Screen>>, Option<Res<Chat>>),
+    mut keys: MessageWriter<KeyboardInput>,
+) {
+    if chat.is_some_and(|chat| chat.typing.is_some()) {
+        // The keys are for the text.
+        return;
+    }
     let playing = *screen.get() == Screen::Game;
     for pad in &pads {
         for (button, in_match, key, code) in [
@@ -176,5 +185,9 @@ mod tests {
         app.update();
         assert_eq!(typed(&mut app, GamepadButton::South), None, "it fires");
         assert_eq!(typed(&mut app, GamepadButton::Start), Some(Key::Escape));
+        let mut chat = Chat::default();
+        chat.open();
+        app.insert_resource(chat);
+        assert_eq!(typed(&mut app, GamepadButton::Start), None, "the player types");
     }
 }

@@ -9,6 +9,7 @@ use super::draw::{Focus, Numbered, Press, Shown};
 use super::form::Form;
 use super::page::{Action, Control, Page, Pressed};
 use super::{Parting, Screen};
+use crate::chat::Chat;
 use crate::settings::Act;
 
 /// The mouse focuses what it moves over, and presses what it clicks. What appears under a pointer at rest is not what the
@@ -43,13 +44,26 @@ pub(super) fn keyboard(
     held: Res<ButtonInput<KeyCode>>,
     screen: Res<State<Screen>>,
     shown: Res<Shown>,
-    mut form: ResMut<Form>,
+    (mut form, mut chat): (ResMut<Form>, ResMut<Chat>),
     mut focus: ResMut<Focus>,
     mut clipboard: ResMut<Clipboard>,
     mut pressed: MessageWriter<Pressed>,
 ) {
     let controls = shown.page.as_ref().map(Page::controls).unwrap_or_default();
+    if chat.typing.is_some() && !screen.get().has_chat() {
+        chat.typing = None;
+    }
+    let command = held.any_pressed([KeyCode::ControlLeft, KeyCode::ControlRight, KeyCode::SuperLeft]);
     for key in keys.read().filter(|key| key.state == ButtonState::Pressed) {
+        let pastes = command && matches!(&key.logical_key, Key::Character(c) if c.eq_ignore_ascii_case("v"));
+        if chat.typing.is_some() {
+            let copied = if pastes { clipboard.fetch_text().poll_result() } else { None };
+            let copied = copied.and_then(Result::ok);
+            if let Some(text) = chat.key(key, copied.as_deref().or(pastes.then_some(""))) {
+                pressed.write(Pressed(Action::Say(text)));
+            }
+            continue;
+        }
         if let Some(act) = form.awaits_key {
             // A key that cannot be set leaves all as it was.
             form.settings.set_key(act, key.key_code);
@@ -76,6 +90,10 @@ pub(super) fn keyboard(
             form.settings.muted = !form.settings.muted;
             continue;
         }
+        if opens_chat(key, *screen.get(), control, &form) {
+            chat.open();
+            continue;
+        }
         let Some(control) = control else { continue };
         let step = match key.logical_key {
             Key::Tab if held.pressed(KeyCode::ShiftLeft) || held.pressed(KeyCode::ShiftRight) => -1,
@@ -94,14 +112,7 @@ pub(super) fn keyboard(
                 // As in any form: on to the next, which ends at the button.
                 focus.0 = (focus.0 + 1) % controls.len();
             }
-            (Control::Field(field), Key::Character(c))
-                if c.eq_ignore_ascii_case("v")
-                    && held.any_pressed([
-                        KeyCode::ControlLeft,
-                        KeyCode::ControlRight,
-                        KeyCode::SuperLeft,
-                    ]) =>
-            {
+            (Control::Field(field), _) if pastes => {
                 if let Some(Ok(copied)) = clipboard.fetch_text().poll_result() {
                     form.type_in(*field, copied.trim());
                 }
@@ -121,6 +132,14 @@ pub(super) fn keyboard(
             _ => {}
         }
     }
+}
+
+/// Returns whether a key opens the entry of the chat: T, where it does nothing else, and in a match Enter, too.
+fn opens_chat(key: &KeyboardInput, screen: Screen, control: Option<&Control>, form: &Form) -> bool {
+    let free = !matches!(control, Some(Control::Field(_)))
+        && !Act::ALL.iter().any(|act| form.settings.key(*act) == KeyCode::KeyT);
+    let enter = screen == Screen::Game && key.logical_key == Key::Enter;
+    screen.has_chat() && !key.repeat && (enter || free && key.key_code == KeyCode::KeyT)
 }
 
 #[cfg(test)]
@@ -157,5 +176,55 @@ mod tests {
         assert_eq!(focus(&app), 3);
         let presses: Vec<Pressed> = app.world_mut().resource_mut::<Messages<Pressed>>().drain().collect();
         assert_eq!(presses, [Pressed(Action::Quit)]);
+    }
+
+    fn type_key(app: &mut App, key_code: KeyCode, logical_key: Key, text: Option<&str>) -> Vec<Action> {
+        let (state, window) = (ButtonState::Pressed, Entity::PLACEHOLDER);
+        let text = text.map(Into::into);
+        app.world_mut().write_message(KeyboardInput {
+            key_code,
+            logical_key,
+            state,
+            text,
+            repeat: false,
+            window,
+        });
+        app.update();
+        app.world_mut().resource_mut::<Messages<Pressed>>().drain().map(|Pressed(action)| action).collect()
+    }
+
+    #[test]
+    fn who_types_neither_opens_the_menu_nor_switches_the_sound_off() {
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, bevy::state::app::StatesPlugin))
+            .insert_state(Screen::Game)
+            .init_resource::<ButtonInput<KeyCode>>()
+            .init_resource::<Shown>()
+            .init_resource::<Form>()
+            .init_resource::<Chat>()
+            .init_resource::<Focus>()
+            .init_resource::<Clipboard>()
+            .add_message::<KeyboardInput>()
+            .add_message::<Pressed>()
+            .add_systems(Update, keyboard);
+        let letter = |app: &mut App, code, c: &str| type_key(app, code, Key::Character(c.into()), Some(c));
+        assert_eq!(letter(&mut app, KeyCode::KeyT, "t"), []);
+        assert_eq!(app.world().resource::<Chat>().typing.as_deref(), Some(""), "the key itself is not typed");
+        assert_eq!(letter(&mut app, KeyCode::KeyM, "m"), []);
+        assert_eq!(letter(&mut app, KeyCode::KeyT, "t"), []);
+        assert!(!app.world().resource::<Form>().settings.muted);
+        let said = type_key(&mut app, KeyCode::Enter, Key::Enter, None);
+        assert_eq!(said, [Action::Say(String::from("mt"))]);
+        assert_eq!(type_key(&mut app, KeyCode::Enter, Key::Enter, None), [], "in a match it opens the entry");
+        assert_eq!(type_key(&mut app, KeyCode::Escape, Key::Escape, None), []);
+        assert_eq!(app.world().resource::<Chat>().typing, None);
+        let menu = type_key(&mut app, KeyCode::Escape, Key::Escape, None);
+        assert_eq!(menu, [Action::Go(Screen::Paused)]);
+        // A page without chat closes it.
+        app.world_mut().resource_mut::<Chat>().open();
+        app.insert_state(Screen::Trouble);
+        app.update();
+        app.update();
+        assert_eq!(app.world().resource::<Chat>().typing, None);
     }
 }

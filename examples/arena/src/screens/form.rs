@@ -6,7 +6,7 @@ use bevy::prelude::Resource;
 use bevy_traversal::{RoomQuery, RoomSort, Secret};
 
 use super::page::{Choice, Field};
-use crate::session::HostPlan;
+use crate::session::{HostPlan, QuickPlan};
 use crate::settings::{Act, Settings};
 use crate::sim::{MAX_NAME, MAX_PLAYERS, Map, Rules};
 use crate::theme;
@@ -40,6 +40,8 @@ pub struct Form {
     pub full: bool,
     /// So many players fit into the room.
     pub capacity: usize,
+    /// So many play a quick match.
+    pub together: usize,
     /// So many computer players take part.
     pub bots: usize,
     /// So many points win a round.
@@ -86,6 +88,7 @@ impl Default for Form {
             order: RoomSort::RoundTrip,
             full: true,
             capacity: MAX_PLAYERS,
+            together: 2,
             bots: 3,
             points: Rules::default().target,
             map: None,
@@ -148,6 +151,7 @@ impl Form {
                 self.capacity = step(self.capacity, 2, MAX_PLAYERS);
                 self.bots = self.bots.min(self.capacity - 1);
             }
+            Choice::Together => self.together = step(self.together, 2, MAX_PLAYERS),
             Choice::Bots => self.bots = step(self.bots, 0, self.capacity - 1),
             Choice::Points => self.points = step(usize::from(self.points), 1, 30) as u16,
             Choice::Map => {
@@ -185,6 +189,7 @@ impl Form {
     pub fn shown(&self, choice: Choice) -> String {
         match choice {
             Choice::Capacity => self.capacity.to_string(),
+            Choice::Together => self.together.to_string(),
             Choice::Bots => self.bots.to_string(),
             Choice::Points => self.points.to_string(),
             Choice::Map => self.map.map_or("in turn", Map::name).to_owned(),
@@ -219,6 +224,11 @@ impl Form {
         }
     }
 
+    /// Returns which players are waited for.
+    pub fn quick(&self) -> QuickPlan {
+        QuickPlan { players: self.together as u16, rules: Rules::default() }
+    }
+
     /// Returns how to open a room.
     pub fn plan(&self) -> HostPlan {
         HostPlan {
@@ -240,6 +250,8 @@ mod tests {
 
     use clap::Parser;
 
+    use bevy_traversal::JoinRoom;
+
     use crate::cli::Cli;
     use crate::session::{Ask, Goal, Target};
 
@@ -256,6 +268,10 @@ mod tests {
         assert_eq!((form.capacity, form.bots), (2, 1));
         form.change(Choice::Bots, 5);
         assert_eq!(form.bots, 1);
+        form.change(Choice::Together, -5);
+        assert_eq!(form.quick().players, 2);
+        form.change(Choice::Together, 50);
+        assert_eq!(usize::from(form.quick().players), MAX_PLAYERS);
         form.change(Choice::Listed, 1);
         assert!(!form.plan().listed);
         assert_eq!(form.plan().password, None);
@@ -278,7 +294,7 @@ mod tests {
                 Goal::Join { target: target.clone(), password: password.clone(), wait, watch: false }
             ),
             format!("{:?}", Ask::Host(plan)),
-            format!("{:?}", Ask::Join { target, password, wait, watch: false }),
+            format!("{:?}", Ask::Join(JoinRoom { target, password, wait, spectate: false })),
             format!("{cli:?}"),
         ];
         for text in printed {

@@ -1,6 +1,7 @@
 //! What stands over the match: points, time, network, announcements, names.
 
 mod build;
+mod chat;
 mod ways;
 
 use bevy::prelude::*;
@@ -29,7 +30,7 @@ impl Plugin for HudPlugin {
             .add_systems(Startup, build)
             .add_systems(Update, (visible, chips, clock, announce, feed).after(NetSystems::Scene))
             .add_systems(Update, names.after(NetSystems::Scene))
-            .add_plugins(ways::WaysPlugin);
+            .add_plugins((ways::WaysPlugin, chat::ChatHudPlugin));
     }
 }
 
@@ -195,8 +196,10 @@ fn announce(
             (head, sub, theme::ACCENT)
         }
         Some(Phase::Countdown { .. }) => {
-            let round =
-                if scene.round == 1 { String::from(CONTROLS) } else { format!("Round {}", scene.round) };
+            let round = match scene.round {
+                1 if scene.local.is_some() => String::from(CONTROLS),
+                round => format!("Round {round}"),
+            };
             // All see the same number at the same moment where the lobby server counts.
             let left = session.count.map_or(left.ceil(), |count| count as f32);
             (format!("{}", left.max(1.0)), round, theme::ACCENT)

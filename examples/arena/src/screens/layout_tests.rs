@@ -90,7 +90,10 @@ fn texts(app: &mut App) -> Vec<(String, Rect, Option<Rect>)> {
 fn faults(screen: ScreenName, size: (u32, u32)) -> Vec<String> {
     let mut app = app(screen, size);
     // A match has begun, and somebody has won; a page stands still after a few.
-    let frames = if matches!(screen, ScreenName::Game | ScreenName::Winner) { 110 } else { 12 };
+    let frames = match screen {
+        ScreenName::Game | ScreenName::Winner | ScreenName::Watching | ScreenName::Chat => 110,
+        _ => 12,
+    };
     (0..frames).for_each(|_| app.update());
     let texts = texts(&mut app);
     let mut faults = Vec::new();

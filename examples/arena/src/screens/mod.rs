@@ -22,7 +22,7 @@ use crate::settings::Settings;
 pub use draw::{Focus, UiPictures};
 pub use form::Form;
 pub use navigate::{TroubleText, autostart};
-pub use sample::sample;
+pub use sample::{sample, sample_chat};
 
 /// This says where the player is.
 #[derive(States, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,6 +36,8 @@ pub enum Screen {
     Rooms,
     /// The player types a code from a friend.
     Code,
+    /// The player says how many are to play, and looks for others.
+    Quick,
     /// The player sees what is being tried.
     Connecting,
     /// The player is in the room, before the match.
@@ -52,6 +54,13 @@ pub enum Screen {
     Sure(Parting),
     /// The player reads what went wrong, and what can be done.
     Trouble,
+}
+
+impl Screen {
+    /// Returns whether players write to each other here.
+    pub fn has_chat(self) -> bool {
+        matches!(self, Self::Lobby | Self::Game | Self::Over)
+    }
 }
 
 /// These are the ways out of a match.
@@ -74,6 +83,10 @@ pub enum ScreenName {
     Rooms,
     /// Join by code.
     Code,
+    /// The player says how many are to play.
+    Quick,
+    /// The player waits for a quick match.
+    Waiting,
     /// The game connects.
     Connecting,
     /// The players wait in the room.
@@ -82,6 +95,12 @@ pub enum ScreenName {
     Guest,
     /// A match is played.
     Game,
+    /// A match is about to begin.
+    Countdown,
+    /// A match is watched.
+    Watching,
+    /// A match is played, and players write to each other.
+    Chat,
     /// The winner of a round.
     Winner,
     /// The menu over a match.
@@ -107,6 +126,8 @@ impl Plugin for ScreensPlugin {
             .init_resource::<draw::Shown>()
             .init_resource::<Focus>()
             .init_resource::<TroubleText>()
+            .init_resource::<crate::chat::Chat>()
+            .add_message::<crate::chat::Say>()
             .init_resource::<picture::Flights>()
             .init_resource::<crate::network::Packets>()
             .add_message::<page::Pressed>()

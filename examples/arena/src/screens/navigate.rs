@@ -8,6 +8,7 @@ use bevy::prelude::*;
 use super::Screen;
 use super::form::Form;
 use super::page::{Action, Pressed};
+use crate::chat::Say;
 use crate::embedded::Practice;
 use crate::net::systems::{Hosted, Joined, PlayerName, Ready};
 use crate::scene::Scene;
@@ -46,7 +47,7 @@ pub(super) fn obey(
     mut profile: ResMut<Profile>,
     mut name: ResMut<PlayerName>,
     mut session: ResMut<Session>,
-    (mut ask, mut ready): (MessageWriter<Ask>, MessageWriter<Ready>),
+    (mut ask, mut ready, mut say): (MessageWriter<Ask>, MessageWriter<Ready>, MessageWriter<Say>),
     mut exit: MessageWriter<AppExit>,
     (hosted, mut practice): (Option<ResMut<Hosted>>, ResMut<Practice>),
     mut clipboard: ResMut<Clipboard>,
@@ -116,6 +117,10 @@ pub(super) fn obey(
                 }
                 continue;
             }
+            Action::Say(text) => {
+                say.write(Say(text.clone()));
+                continue;
+            }
             Action::Kick(client) => {
                 ask.write(Ask::Kick(*client));
                 continue;
@@ -128,6 +133,7 @@ pub(super) fn obey(
             },
             Action::QuickPlay => Goal::Host(HostPlan { bots: 3, begin_with: Some(4), ..form.plan() }),
             Action::OpenRoom => Goal::Host(form.plan()),
+            Action::FindPlayers => Goal::Quick(form.quick()),
             Action::Browse => Goal::Browse,
             Action::Enter { code, locked, watch } => Goal::Join {
                 target: Target::Code(code.clone()),
@@ -246,6 +252,7 @@ mod tests {
             .add_message::<Pressed>()
             .add_message::<Ask>()
             .add_message::<Ready>()
+            .add_message::<Say>()
             .add_systems(Update, (obey, follow).chain());
         app
     }
@@ -292,6 +299,24 @@ mod tests {
             assert_eq!(press(&mut app, Action::Go(Screen::Sure(parting))), Screen::Sure(parting));
             assert_eq!(press(&mut app, Action::Back), Screen::Game);
         }
+    }
+
+    #[test]
+    fn a_quick_match_is_looked_for_refused_in_words_and_looked_for_again() {
+        let mut app = app(Form { server: String::from("192.0.2.1:3478"), ..Form::default() });
+        assert_eq!(press(&mut app, Action::Go(Screen::Quick)), Screen::Quick);
+        assert_eq!(press(&mut app, Action::FindPlayers), Screen::Connecting);
+        assert!(matches!(app.world().resource::<Goal>(), Goal::Quick(plan) if plan.players == 2));
+        let refused = String::from("The lobby server does not answer.");
+        app.world_mut().resource_mut::<Session>().trouble = Some(refused.clone());
+        app.update();
+        app.update();
+        assert_eq!(*app.world().resource::<State<Screen>>().get(), Screen::Trouble);
+        assert_eq!(app.world().resource::<TroubleText>().text, refused);
+        assert_eq!(press(&mut app, Action::Retry), Screen::Connecting);
+        assert!(matches!(app.world().resource::<Goal>(), Goal::Quick(_)));
+        assert_eq!(press(&mut app, Action::Leave), Screen::Title);
+        assert_eq!(*app.world().resource::<Goal>(), Goal::Idle);
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub enum Action {
     },
     /// Enter by the code in the form.
     EnterCode,
+    /// Wait for players who want a match, too.
+    FindPlayers,
+    /// Say this to all in the room.
+    Say(String),
     /// Begin the match, as the host.
     Begin,
     /// Be ready for a match, or want another one; or no longer.
@@ -78,6 +82,8 @@ pub enum Field {
 pub enum Choice {
     /// So many players fit into the room.
     Capacity,
+    /// So many play a quick match.
+    Together,
     /// So many computer players take part.
     Bots,
     /// So many points win a round.
@@ -142,6 +148,10 @@ pub enum Item {
     Row(Vec<Item>),
     /// This is a framed line of a list: it has left and right words, and small buttons.
     Line(Tone, String, String, Vec<(String, Action)>),
+    /// These items stand close together, one below the other.
+    Column(Vec<Item>),
+    /// These are the latest lines of the chat, each with the writer's tone and name; and what is being typed, if it is.
+    Chat(Vec<(Tone, String, String)>, Option<String>),
     /// This is some space before what follows.
     Gap,
 }
@@ -188,7 +198,7 @@ impl Page {
                     Item::Line(.., presses) => {
                         controls.extend(presses.iter().map(|(_, action)| Control::Button(action.clone())));
                     }
-                    Item::Row(items) => collect(items, controls),
+                    Item::Row(items) | Item::Column(items) => collect(items, controls),
                     _ => {}
                 }
             }

@@ -6,6 +6,7 @@ use bevy_traversal::{
     Confidence, FailureReason, FilteringBehavior, MappingBehavior, Method, NatProfile, PlayerId,
 };
 
+use crate::chat::{Chat, Line};
 use crate::net::HostGame;
 use crate::network::{Connection, Joining, Light, OwnNat, Way};
 use crate::scene::Scene;
@@ -100,4 +101,22 @@ pub fn sample() -> (Session, Scene) {
         session.tell(sentence);
     }
     (session, scene)
+}
+
+/// Returns what the players of the sample have written.
+pub fn sample_chat(typing: Option<&str>) -> Chat {
+    let mut chat = Chat::default();
+    let wide =
+        "the left pillar is mine, whoever comes near it may say good-bye to all three points of health";
+    for (client, name, text) in [
+        (Some(1), "Bo", "hello all"),
+        (Some(4), "Echo", wide),
+        (None, "", "Not sent: too fast; write again in 0.4 s."),
+        (Some(0), "Ada", "good luck"),
+    ] {
+        let (name, text) = (String::from(name), String::from(text));
+        chat.add(Line { client, name, text, ..Line::default() });
+    }
+    chat.typing = typing.map(String::from);
+    chat
 }

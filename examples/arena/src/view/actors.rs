@@ -6,7 +6,7 @@ use bevy::prelude::*;
 
 use super::particles::{Particle, Spawns};
 use super::stage::sprite;
-use super::{Pictures, on_stage};
+use super::{Layer, Pictures, on_stage};
 use crate::net::systems::NetSystems;
 use crate::scene::Scene;
 use crate::sim::{MAX_HEALTH, MAX_PLAYERS, PickupKind, PlayerSlot};
@@ -48,7 +48,7 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
         let tint = colour(player);
         let mut part = |part: Part, sprite: Sprite, z: f32| {
             let place = Transform::from_xyz(0.0, 0.0, z + f32::from(player) * 0.01);
-            commands.spawn((Of(player), part, sprite, place, Visibility::Hidden));
+            commands.spawn((Layer::Ships, Of(player), part, sprite, place, Visibility::Hidden));
         };
         part(Part::Light, sprite(&pictures.glow, tint.with_alpha(0.30), Vec2::splat(210.0)), 0.0);
         part(Part::Ship, sprite(&pictures.ship, tint, Vec2::splat(94.0)), 5.0);
@@ -175,7 +175,7 @@ fn bolts(
             .with_rotation(Quat::from_rotation_z(bolt.velocity.to_angle()));
         let picture =
             sprite(&pictures.bolt, scene.colour(key.0).mix(&Color::WHITE, 0.35), Vec2::new(74.0, 37.0));
-        commands.spawn((ShownBolt(key), picture, place));
+        commands.spawn((Layer::Shots, ShownBolt(key), picture, place));
         // The muzzle.
         spawns.burst(&pictures.spark, bolt.at, scene.colour(key.0), 3, 120.0);
     }
@@ -205,6 +205,7 @@ fn pickups(
             PickupKind::Shield => (&pictures.shield, theme::GOOD),
         };
         let place = Transform::from_translation(on_stage(pickup.at).with_z(1.0));
-        commands.spawn((ShownPickup(pickup.id), sprite(image, tint, Vec2::splat(66.0)), place));
+        let picture = sprite(image, tint, Vec2::splat(66.0));
+        commands.spawn((Layer::Shots, ShownPickup(pickup.id), picture, place));
     }
 }

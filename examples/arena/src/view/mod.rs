@@ -26,6 +26,31 @@ pub fn picture(bytes: &[u8]) -> Image {
         .unwrap_or_default()
 }
 
+/// This is the layer of the picture that a sprite belongs to, from the back to the front.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The lights drift behind the floor.
+    Lights,
+    /// The floor is a grid.
+    Floor,
+    /// The wall is a line of light around it.
+    Wall,
+    /// The pillars stand on the floor.
+    Pillars,
+    /// The ships fly, each with its light.
+    Ships,
+    /// The shots and the things on the floor.
+    Shots,
+    /// The sparks, trails and rings.
+    Sparks,
+}
+
+impl Layer {
+    /// These are all of them.
+    pub const ALL: [Self; 7] =
+        [Self::Lights, Self::Floor, Self::Wall, Self::Pillars, Self::Ships, Self::Shots, Self::Sparks];
+}
+
 macro_rules! pictures {
     ($($name:ident),+) => {
         /// These are all sprites: they are white, and tinted where they are used.

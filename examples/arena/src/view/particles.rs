@@ -2,6 +2,7 @@
 
 use bevy::prelude::*;
 
+use super::Layer;
 use super::stage::sprite;
 use crate::flow::Seed;
 
@@ -69,6 +70,7 @@ fn appear(mut commands: Commands, mut spawns: ResMut<Spawns>, there: Query<(), W
     let room = MOST.saturating_sub(there.iter().len());
     for (image, at, particle) in spawns.wanted.drain(..).take(room) {
         commands.spawn((
+            Layer::Sparks,
             particle,
             sprite(&image, particle.colour, Vec2::splat(particle.size.0)),
             Transform::from_translation(at.extend(2.0)),

@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use bevy::render::view::Msaa;
 use bevy::sprite::{BorderRect, TextureSlicer};
 
-use super::{Pictures, Shake};
+use super::{Layer, Pictures, Shake};
 use crate::scene::Scene;
 use crate::sim::{HALF_SIZE, Map};
 use crate::theme;
@@ -67,6 +67,7 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
     ];
     for (colour, size, phase) in lights {
         commands.spawn((
+            Layer::Lights,
             Drifting { phase, reach: Vec2::new(620.0, 330.0) },
             sprite(&pictures.glow, colour.with_alpha(0.42), Vec2::splat(size)),
             Transform::from_xyz(0.0, 0.0, -20.0),
@@ -75,6 +76,7 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
     let size = 2.0 * HALF_SIZE;
     let tiled = SpriteImageMode::Tiled { tile_x: true, tile_y: true, stretch_value: 0.78125 };
     commands.spawn((
+        Layer::Floor,
         Pulsing { base: 0.22, depth: 0.07, speed: 0.9 },
         Sprite { image_mode: tiled, ..sprite(&pictures.grid, Color::srgba(0.45, 0.62, 1.0, 0.2), size) },
         Transform::from_xyz(0.0, 0.0, -10.0),
@@ -83,6 +85,7 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
     // The line runs 40 pixels inside the picture's edge.
     let slices = TextureSlicer { border: BorderRect::all(76.0), ..default() };
     commands.spawn((
+        Layer::Wall,
         Pulsing { base: 0.85, depth: 0.12, speed: 1.7 },
         Sprite {
             image_mode: SpriteImageMode::Sliced(slices),
@@ -108,6 +111,7 @@ fn set_pillars(
         // The drawn disc has a radius of 104 of 128 pixels.
         let size = Vec2::splat(pillar.radius * 2.0 * 128.0 / 104.0);
         commands.spawn((
+            Layer::Pillars,
             Turning(if i % 2 == 0 { 0.25 } else { -0.4 }),
             sprite(&pictures.pillar, Color::srgb(0.45, 0.62, 1.0), size),
             Transform::from_translation(pillar.at.extend(-4.0)),

@@ -42,7 +42,7 @@ pub(super) struct FeedText;
 #[derive(Component)]
 pub(super) struct NameTag(pub(super) PlayerSlot);
 
-fn font(size: f32) -> TextFont {
+pub(super) fn font(size: f32) -> TextFont {
     TextFont { font_size: FontSize::Px(size), ..default() }
 }
 
@@ -62,12 +62,12 @@ pub(super) fn build(mut commands: Commands) {
     }
 }
 
-fn absolute() -> Node {
+pub(super) fn absolute() -> Node {
     Node { position_type: PositionType::Absolute, ..default() }
 }
 
 /// Returns something of the HUD that lies over the match.
-fn over(node: Node) -> impl Bundle {
+pub(super) fn over(node: Node) -> impl Bundle {
     (Hud, node, Visibility::Hidden, GlobalZIndex(5))
 }
 

@@ -144,9 +144,10 @@ fn line(
             (told.clone(), theme::ACCENT.with_alpha((left * 2.5).min(1.0)))
         }
         (None, None) => {
-            let watching = if session.watching { "You watch   " } else { "" };
+            // Who watches does not write.
+            let first = if session.watching { "You watch" } else { "T: write" };
             let keys = "Tab: players   F3: network   M: sound   Esc: menu";
-            (format!("{watching}{keys}"), theme::FAINT.with_alpha(0.6))
+            (format!("{first}   {keys}"), theme::FAINT.with_alpha(0.6))
         }
     };
     text.set_if_neq(Text::new(words));
