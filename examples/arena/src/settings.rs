@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bevy::app::AppExit;
 use bevy::prelude::*;
-use bevy_traversal::KnownServers;
+use bevy_traversal::KeptFile;
 use serde::{Deserialize, Serialize};
 
 use crate::sim::MAX_PLAYERS;
@@ -193,9 +193,8 @@ fn folders() -> Option<directories::ProjectDirs> {
 }
 
 /// Gives the place where the player's system keeps the data of programs: for the keys of lobby servers.
-pub fn known_servers() -> KnownServers {
-    folders()
-        .map_or(KnownServers::Off, |folders| KnownServers::File(folders.data_dir().join("known_servers")))
+pub fn known_servers() -> KeptFile {
+    folders().map_or(KeptFile::Off, |folders| KeptFile::File(folders.data_dir().join("known_servers")))
 }
 
 /// Gives the place where the player's system keeps the settings of programs.

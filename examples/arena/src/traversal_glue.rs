@@ -6,7 +6,7 @@ use std::time::Instant;
 use bevy::prelude::*;
 use bevy_traversal::prelude::*;
 use bevy_traversal::{
-    CountdownStarted, InviteMade, JoinInvite, KnownServers, NatStatus, QuickMatchQueue, RoomList,
+    CountdownStarted, InviteMade, JoinInvite, KeptFile, NatStatus, QuickMatchQueue, RoomList,
     RoomListChanged, StopWatchingRooms, WatchRooms,
 };
 
@@ -17,7 +17,7 @@ use crate::session::{self, Ask, Counted, Goal, HostChange, Listed, Member, Profi
 
 /// Adds the traversal plugin and what ties it to the game. The keys of lobby servers are kept in its field.
 #[derive(Debug)]
-pub struct GluePlugin(pub KnownServers);
+pub struct GluePlugin(pub KeptFile);
 
 impl Plugin for GluePlugin {
     fn build(&self, app: &mut App) {

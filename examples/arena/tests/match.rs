@@ -11,7 +11,7 @@ use arena::net::systems::Hosted;
 use arena::session::{Goal, HostPlan, Profile, Session, Target};
 use arena::sim::{GameEvent, Rules};
 use bevy::prelude::*;
-use bevy_traversal::KnownServers;
+use bevy_traversal::KeptFile;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -42,7 +42,7 @@ fn a_host_and_three_bots_play_to_a_winner_and_all_hear_the_same() {
         ..HostPlan::default()
     };
     let profile = Profile { name: String::from("Host"), server: address.clone() };
-    let mut host = player_app(profile, Goal::Host(plan), 7, KnownServers::Off);
+    let mut host = player_app(profile, Goal::Host(plan), 7, KeptFile::Off);
     single_threaded(&mut host);
     host.finish();
     host.cleanup();
@@ -84,7 +84,7 @@ fn a_room_that_does_not_exist_is_a_sentence() {
         profile,
         Goal::Join { target, password: None, wait: Duration::ZERO, watch: false },
         1,
-        KnownServers::Off,
+        KeptFile::Off,
     );
     single_threaded(&mut app);
     app.finish();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bevy::app::ScheduleRunnerPlugin;
 use bevy::ecs::schedule::{Schedules, SingleThreadedExecutor};
 use bevy::prelude::*;
-use bevy_traversal::KnownServers;
+use bevy_traversal::KeptFile;
 use bevy_traversal::Secret;
 
 use crate::flow::{FlowPlugin, Seed};
@@ -72,14 +72,14 @@ fn think(mut mind: ResMut<Mind>, scene: Res<Scene>, mut wish: ResMut<Wish>) {
 }
 
 /// Makes an app without a window that plays by itself. It keeps no keys of servers, unless `known_servers` says where.
-pub fn player_app(profile: Profile, goal: Goal, seed: u64, known_servers: KnownServers) -> App {
+pub fn player_app(profile: Profile, goal: Goal, seed: u64, known_servers: KeptFile) -> App {
     let mut app = idle_app(profile, goal, seed, known_servers);
     app.add_plugins(BrainPlugin { seed });
     app
 }
 
 /// Makes the same with nobody at the keyboard: it pursues its goal, and does nothing in the match.
-pub fn idle_app(profile: Profile, goal: Goal, seed: u64, known_servers: KnownServers) -> App {
+pub fn idle_app(profile: Profile, goal: Goal, seed: u64, known_servers: KeptFile) -> App {
     let mut app = App::new();
     let period = Duration::from_secs(1) / TICK_HZ;
     app.add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(period)))
@@ -155,7 +155,7 @@ impl Bot {
         // Multiples of 101 after each other: each has another style.
         let seed = seed.wrapping_add(101 * (number as u64 + 1));
         let play = move || {
-            let mut app = player_app(profile, goal, seed, KnownServers::Off);
+            let mut app = player_app(profile, goal, seed, KeptFile::Off);
             app.insert_resource(Stop(flag))
                 .insert_resource(Report(BotReport { name, ..Default::default() }))
                 .add_systems(First, stop)

@@ -6,7 +6,7 @@ use arena::bots::{idle_app, player_app, single_threaded};
 use arena::scene::Scene;
 use arena::session::{Goal, Profile, Session};
 use bevy::prelude::*;
-use bevy_traversal::KnownServers;
+use bevy_traversal::KeptFile;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -39,7 +39,7 @@ pub(crate) fn player(name: &str, server: &str, goal: Goal, plays: bool) -> App {
     let profile = Profile { name: name.to_owned(), server: server.to_owned() };
     let seed = name.bytes().map(u64::from).sum();
     let make = if plays { player_app } else { idle_app };
-    let mut app = make(profile, goal, seed, KnownServers::Off);
+    let mut app = make(profile, goal, seed, KeptFile::Off);
     single_threaded(&mut app);
     app.finish();
     app.cleanup();
