@@ -30,21 +30,28 @@ const BRAWL: [&str; 6] = ["--mode", "brawl", "--players", "3", "--deadline", "60
 fn who_waits_takes_the_place_of_one_who_leaves_a_quick_match() {
     let lobby = Lobby::start();
     let duel = ["--mode", "duel", "--players", "2", "--backfill"];
-    let mut first = lobby.peer("A", "quick", &[&duel[..], &["--for", "60"]].concat());
-    first.event("queue", 10.0);
-    let mut leaves = lobby.peer("B", "quick", &[&duel[..], &["--for", "2"]].concat());
-    assert_eq!(first.event("room", 20.0)["role"], "host", "it waited longer");
+    let mut both =
+        ["A", "B"].map(|name| lobby.peer(name, "quick", &[&duel[..], &["--for", "120"]].concat()));
+    let roles = both.each_mut().map(|program| program.event("room", 20.0)["role"].clone());
+    let [mut host, mut leaves] = both;
+    let mut name = "A";
+    if roles[0] == "join" {
+        std::mem::swap(&mut host, &mut leaves);
+        name = "B";
+    }
+    leaves.event("game_message", 20.0);
+    leaves.terminate();
     leaves.success(30.0);
-    assert_played(&leaves, "A");
-    wait_for_free(&mut first, 1);
-    for name in ["C", "D"] {
-        let mut next = lobby.peer(name, "quick", &[&duel[..], &["--for", "2"]].concat());
+    wait_for_free(&mut host, 1);
+    for next in ["C", "D"] {
+        let mut next = lobby.peer(next, "quick", &[&duel[..], &["--for", "2"]].concat());
         assert_eq!(next.event("room", 20.0)["role"], "join");
         next.success(30.0);
-        assert_played(&next, "A");
-        assert_eq!(next.events("room")[0]["code"], first.events("room")[0]["code"]);
+        assert_played(&next, name);
+        assert_eq!(next.events("room")[0]["code"], host.events("room")[0]["code"]);
+        wait_for_free(&mut host, 1);
     }
-    assert!(first.events("room_left").is_empty(), "{}", first.log());
+    assert!(host.events("room_left").is_empty(), "{}", host.log());
 }
 
 #[test]
@@ -62,7 +69,7 @@ fn of_two_who_come_at_once_one_gets_the_place_and_the_other_one_the_next() {
     let (inside, waits) = if came == "C" { (&mut one, &mut other) } else { (&mut other, &mut one) };
     inside.event("game_message", 20.0);
     while waits.event("queue", 20.0)["waiting"] != 1 {}
-    wait_for_free(&mut host, 0);
+    assert_eq!(host.events("backfill").last().unwrap()["free"], 0, "{}", host.log());
     assert!(waits.events("room").is_empty(), "{}", waits.log());
     guest.terminate();
     assert_eq!(waits.event("room", 20.0)["role"], "join");
@@ -85,8 +92,10 @@ fn a_party_of_two_comes_into_one_team() {
     let code = leader.event("party", 10.0)["code"].as_str().unwrap().to_owned();
     let mut member = lobby.peer("M", "party", &[&["--code", &code, "--members", "9"][..], &stay].concat());
     let told = [&mut leader, &mut member].map(|program| {
-        assert_eq!(program.event("room", 30.0)["role"], "join");
-        program.event("teams", 20.0)["teams"].clone()
+        let teams = program.event("teams", 30.0)["teams"].clone();
+        program.event("connected", 20.0);
+        assert_eq!(program.events("room")[0]["role"], "join");
+        teams
     });
     assert_eq!(told[0], told[1]);
     let ids = |program: &Program| program.events("logged_in")[0]["player"].clone();
