@@ -83,6 +83,7 @@ fn give_up(
     } else if referee.rounds.is_some() && time.elapsed() - *played > patience.0 {
         let why = match &session.link {
             Link::Retrying { reason } | Link::Refused { reason } => reason.clone(),
+            Link::Connecting => String::from("The lobby server does not answer yet."),
             _ => String::from("Nobody came to play."),
         };
         eprintln!("arena: no match after {} s. {why}", patience.0.as_secs());

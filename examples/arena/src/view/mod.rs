@@ -5,6 +5,7 @@ mod actors;
 mod attract;
 mod effects;
 mod particles;
+mod sky;
 mod stage;
 
 use bevy::asset::RenderAssetUsages;
@@ -88,6 +89,7 @@ impl Plugin for ViewPlugin {
             .insert_resource(ClearColor(crate::theme::NIGHT))
             .add_systems(PreStartup, load)
             .add_plugins((
+                sky::SkyPlugin,
                 stage::StagePlugin,
                 actors::ActorsPlugin,
                 particles::ParticlesPlugin,

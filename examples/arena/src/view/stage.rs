@@ -1,9 +1,8 @@
-//! Camera, floor, walls, pillars, and the lights that drift behind.
+//! Camera, floor, walls, pillars.
 
 use bevy::camera::ScalingMode;
 use bevy::prelude::*;
 use bevy::render::view::Msaa;
-use bevy::sprite::{BorderRect, TextureSlicer};
 
 use super::{Layer, Pictures, Shake};
 use crate::scene::Scene;
@@ -22,12 +21,6 @@ const SHAKE: f32 = 13.0;
 pub struct StageCamera;
 
 #[derive(Component)]
-struct Drifting {
-    phase: f32,
-    reach: Vec2,
-}
-
-#[derive(Component)]
 struct Pulsing {
     base: f32,
     depth: f32,
@@ -42,7 +35,7 @@ pub(super) struct StagePlugin;
 impl Plugin for StagePlugin {
     fn build(&self, app: &mut App) {
         app.add_systems(Startup, build)
-            .add_systems(Update, (drift, pulse, turn, shake))
+            .add_systems(Update, (pulse, turn, shake))
             .add_systems(Update, set_pillars.after(crate::net::systems::NetSystems::Scene));
     }
 }
@@ -60,19 +53,6 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
         Projection::Orthographic(projection),
         Transform::from_translation(EYE.extend(0.0)),
     ));
-    let lights = [
-        (Color::srgb(0.12, 0.20, 0.75), 1500.0, 0.0),
-        (Color::srgb(0.55, 0.10, 0.60), 1250.0, 2.1),
-        (Color::srgb(0.05, 0.45, 0.55), 1350.0, 4.2),
-    ];
-    for (colour, size, phase) in lights {
-        commands.spawn((
-            Layer::Lights,
-            Drifting { phase, reach: Vec2::new(620.0, 330.0) },
-            sprite(&pictures.glow, colour.with_alpha(0.42), Vec2::splat(size)),
-            Transform::from_xyz(0.0, 0.0, -20.0),
-        ));
-    }
     let size = 2.0 * HALF_SIZE;
     let tiled = SpriteImageMode::Tiled { tile_x: true, tile_y: true, stretch_value: 0.78125 };
     commands.spawn((
@@ -82,17 +62,37 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
         Transform::from_xyz(0.0, 0.0, -10.0),
     ));
     let wall = Color::srgb(0.32, 0.50, 1.0);
-    // The line runs 40 pixels inside the picture's edge.
-    let slices = TextureSlicer { border: BorderRect::all(76.0), ..default() };
-    commands.spawn((
-        Layer::Wall,
-        Pulsing { base: 0.85, depth: 0.12, speed: 1.7 },
-        Sprite {
-            image_mode: SpriteImageMode::Sliced(slices),
-            ..sprite(&pictures.frame, wall, size + Vec2::splat(80.0))
-        },
-        Transform::from_xyz(0.0, 0.0, -5.0),
-    ));
+    for (part, at, size) in frame_parts(size + Vec2::splat(80.0)) {
+        commands.spawn((
+            Layer::Wall,
+            Pulsing { base: 0.85, depth: 0.12, speed: 1.7 },
+            Sprite { rect: Some(part), ..sprite(&pictures.frame, wall, size) },
+            Transform::from_translation(at.extend(-5.0)),
+        ));
+    }
+}
+
+/// Returns the eight parts of the wall: of the picture, where, and how large. The line runs 40 pixels inside the picture's edge; the
+/// middle is empty, and as large as the floor: it is not drawn.
+fn frame_parts(size: Vec2) -> impl Iterator<Item = (Rect, Vec2, Vec2)> {
+    const PICTURE: f32 = 160.0;
+    const BORDER: f32 = 76.0;
+    let span = |part: i8, whole: f32| match part {
+        -1 => (0.0, BORDER),
+        0 => (BORDER, whole - BORDER),
+        _ => (whole - BORDER, whole),
+    };
+    let parts = (-1..=1).flat_map(|x| (-1..=1).map(move |y| (x, y))).filter(|part| *part != (0, 0));
+    parts.map(move |(x, y)| {
+        let cut = |whole: Vec2| {
+            let ((left, right), (top, bottom)) = (span(x, whole.x), span(y, whole.y));
+            Rect::new(left, top, right, bottom)
+        };
+        let there = cut(size);
+        // Pictures go down, the world goes up.
+        let at = (there.center() - size / 2.0) * Vec2::new(1.0, -1.0);
+        (cut(Vec2::splat(PICTURE)), at, there.size())
+    })
 }
 
 /// Sets the pillars of the map.
@@ -122,15 +122,6 @@ fn set_pillars(
 /// Returns a tinted sprite of a size.
 pub(super) fn sprite(image: &Handle<Image>, color: Color, size: Vec2) -> Sprite {
     Sprite { color, custom_size: Some(size), ..Sprite::from_image(image.clone()) }
-}
-
-fn drift(time: Res<Time>, mut lights: Query<(&Drifting, &mut Transform)>) {
-    let t = time.elapsed_secs() * 0.16;
-    for (light, mut transform) in &mut lights {
-        let angle = t + light.phase;
-        transform.translation.x = angle.cos() * light.reach.x;
-        transform.translation.y = (angle * 1.37 + light.phase).sin() * light.reach.y;
-    }
 }
 
 fn pulse(time: Res<Time>, mut sprites: Query<(&Pulsing, &mut Sprite)>) {

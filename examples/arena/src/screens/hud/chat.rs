@@ -16,6 +16,9 @@ const FADES: f32 = 2.0;
 /// The lines stand so far above the window's edge, in design pixels: above the line about the network.
 const ABOVE: f32 = 40.0;
 
+/// The lines are so wide, in design pixels; longer ones go on in the next row.
+const WIDE: f32 = 660.0;
+
 /// This is the column of all of them.
 #[derive(Component)]
 struct Column;
@@ -47,14 +50,14 @@ fn build(mut commands: Commands) {
     let column = Node {
         bottom: px(ABOVE),
         left: px(16),
+        width: px(WIDE),
         row_gap: px(4),
         flex_direction: FlexDirection::Column,
         align_items: AlignItems::FlexStart,
         ..absolute()
     };
-    // Longer lines go on in the next row.
-    let width = || Node { max_width: px(640), ..default() };
     let plate = || Node {
+        max_width: px(WIDE),
         padding: UiRect::axes(px(10), px(2)),
         border_radius: BorderRadius::all(px(8)),
         display: Display::None,
@@ -64,7 +67,7 @@ fn build(mut commands: Commands) {
         for row in 0..LINES {
             column.spawn((Plate(row), plate(), BackgroundColor(Color::NONE))).with_children(|plate| {
                 plate
-                    .spawn((Writer(row), Text::new(""), font(theme::SMALL), TextColor(theme::FAINT), width()))
+                    .spawn((Writer(row), Text::new(""), font(theme::SMALL), TextColor(theme::FAINT)))
                     .with_child((Words(row), TextSpan::new(""), font(theme::SMALL), TextColor(theme::WORDS)));
             });
         }
@@ -74,7 +77,6 @@ fn build(mut commands: Commands) {
             Text::new(""),
             font(theme::SMALL),
             TextColor(theme::ACCENT),
-            width(),
         ));
     });
 }
