@@ -303,15 +303,15 @@ pub(super) fn nats(all: &mut Samples) {
 }
 
 pub(super) fn between_players(all: &mut Samples) {
-    let put = &mut |message: PairMessage| all.put(message);
-    put(PairMessage::Test { tag: 0x0102_0304, method: Method::Bubble });
-    put(PairMessage::Confirm { tag: 5, observed: v4(), test: Some(6) });
-    put(PairMessage::Close { reason: "bye".into() });
-    put(PairMessage::CloseAck);
-    put(PairMessage::ProveLife { challenge: CODE });
-    put(PairMessage::ProofOfLife { challenge: CODE, proof: CODE });
+    all.put(PairMessage::Test { tag: 0x0102_0304, method: Method::Bubble });
+    all.put(PairMessage::Confirm { tag: 5, observed: v4(), test: Some(6) });
+    all.put(PairMessage::Close { reason: "bye".into() });
+    all.put(PairMessage::CloseAck);
+    all.put(PairMessage::ProveLife { challenge: CODE });
+    all.put(PairMessage::ProofOfLife { challenge: CODE, proof: CODE });
     for audience in [Audience::Room, Audience::Contact, Audience::Party] {
-        put(PairMessage::Chat { from: id(8), number: 300, audience, text: "hi".into() });
+        all.put(audience);
+        all.put(PairMessage::Chat { from: id(8), number: 300, audience, text: "hi".into() });
     }
-    put(PairMessage::ChatTaken { from: id(8), number: 300, all: true });
+    all.put(PairMessage::ChatTaken { from: id(8), number: 300, all: true });
 }
