@@ -30,8 +30,7 @@ const BRAWL: [&str; 6] = ["--mode", "brawl", "--players", "3", "--deadline", "60
 fn who_waits_takes_the_place_of_one_who_leaves_a_quick_match() {
     let lobby = Lobby::start();
     let duel = ["--mode", "duel", "--players", "2", "--backfill"];
-    let mut both =
-        ["A", "B"].map(|name| lobby.peer(name, "quick", &[&duel[..], &["--for", "120"]].concat()));
+    let mut both = ["A", "B"].map(|name| lobby.peer(name, "quick", &[&duel[..], &["--for", "120"]].concat()));
     let roles = both.each_mut().map(|program| program.event("room", 20.0)["role"].clone());
     let [mut host, mut leaves] = both;
     let mut name = "A";
