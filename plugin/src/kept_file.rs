@@ -22,9 +22,6 @@ pub enum KeptFile {
     Off,
 }
 
-/// This is [`KeptFile`] by the name that it has where the keys of lobby servers are meant.
-pub type KnownServers = KeptFile;
-
 impl KeptFile {
     /// Returns the file, if there is one. `beside`: the identity's file; `ending`: what is put behind its name.
     pub(crate) fn path(&self, beside: Option<&Path>, ending: &str) -> Option<PathBuf> {

@@ -155,7 +155,7 @@ pub use ggrs::GgrsSocket;
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
 pub use interfaces::Interfaces;
-pub use kept_file::{KeptFile, KnownServers};
+pub use kept_file::KeptFile;
 #[cfg(feature = "lan")]
 pub use lan::{
     Forwarded, FoundRoom, FoundRooms, HostHere, LanRoom, LanRooms, MAX_LAN_ROOMS, RoomOrigin, Served,
