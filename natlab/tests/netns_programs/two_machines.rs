@@ -1,7 +1,8 @@
 //! Two shipped lobby servers with one address each, which are each other's second address.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 use std::{fs, thread};
 
 use test_support::redis::Redis;
@@ -30,15 +31,19 @@ fn two_servers_with_one_address_each_classify_in_full_and_players_meet() {
     }
 }
 
-/// Waits until a file has this text, and then kills the Redis and starts it anew, without what it knew.
-fn restart_when(mut redis: Redis, file: PathBuf, text: &'static str) -> thread::JoinHandle<(Redis, bool)> {
+/// Waits until a file has this text, and then kills the Redis and starts it anew, without what it knew. Ends when the sender is gone:
+/// the run that writes the file may wait for its turn beforehand, for as long as others take.
+fn restart_when(
+    mut redis: Redis,
+    file: PathBuf,
+    text: &'static str,
+    goes_on: mpsc::Receiver<()>,
+) -> thread::JoinHandle<(Redis, bool)> {
     thread::spawn(move || {
-        let end = Instant::now() + Duration::from_secs(60);
         while !fs::read_to_string(&file).is_ok_and(|told| told.contains(text)) {
-            if Instant::now() > end {
+            if goes_on.recv_timeout(Duration::from_millis(50)) != Err(mpsc::RecvTimeoutError::Timeout) {
                 return (redis, false);
             }
-            thread::sleep(Duration::from_millis(50));
         }
         redis.kill();
         redis.begin();
@@ -59,8 +64,10 @@ fn players_of_two_nodes_meet_behind_nats_and_play_on_while_redis_is_restarted() 
         let logs = std::env::temp_dir().join(format!("two_nodes-{}-{left}-{path}", std::process::id()));
         let nodes = ["--two-lobbies", "--registry", &url, "--log-dir", logs.to_str().unwrap()];
         let nats = [&["--left", left, "--right", right][..], &nodes].concat();
-        let restart = restart_when(redis, logs.join("join.out"), "\"game_connected\"");
+        let (running, goes_on) = mpsc::channel();
+        let restart = restart_when(redis, logs.join("join.out"), "\"game_connected\"", goes_on);
         let report = run(&nats, &[&["--for", "6"], relay].concat());
+        drop(running);
         let (_redis, restarted) = restart.join().unwrap();
         let Some(report) = report else { return };
         assert!(restarted, "{left} and {right}: {report}");
