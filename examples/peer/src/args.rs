@@ -104,7 +104,7 @@ pub(crate) enum Sub {
         #[command(flatten)]
         seats: HostSeats,
         #[command(flatten)]
-        backfill: HostBackfill,
+        backfill: Box<HostBackfill>,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
