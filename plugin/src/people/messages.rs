@@ -42,7 +42,7 @@ pub struct HangUp {
     pub call: CallId,
 }
 
-/// Outcome: there is news of a contact. How all are is in [`Contacts`].
+/// Outcome: there is news of a contact. How all are is in [`Contacts`](crate::Contacts).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct PresenceChanged {
     /// This is the contact.
