@@ -264,7 +264,7 @@ impl BansFile {
         Ok(bans)
     }
 
-    /// Keeps them.
+    /// Writes these bans into the file in place of what it had.
     #[cfg(unix)] // an operator asks at a Unix socket
     pub(crate) fn write(&self, bans: &Bans) -> io::Result<()> {
         let list: Vec<&Ban> = bans.all().collect();

@@ -125,7 +125,7 @@ struct Flags {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_http: bool,
     /// Whether players may write to each other. [default: on]
-    #[arg(long, global = true, value_name = "on|off", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, global = true, value_name = "on|off", value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     chat: Option<bool>,
     /// No TCP beside UDP: players whose networks block UDP cannot log in then.

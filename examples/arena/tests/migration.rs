@@ -2,17 +2,15 @@
 
 mod apps;
 
-use std::time::Duration;
-
 use arena::embedded;
 use arena::flow::Referee;
 use arena::net::systems::Hosted;
 use arena::scene::Scene;
-use arena::session::{Goal, HostPlan, Session, Target};
+use arena::session::{Goal, HostPlan, Session};
 use arena::sim::{Phase, Rules};
 use bevy::prelude::*;
 
-use apps::{player, scene, tell, until};
+use apps::{ROOM, join, player, scene, tell, until};
 
 fn hosts(app: &App) -> bool {
     app.world().contains_resource::<Hosted>()
@@ -23,16 +21,10 @@ fn a_match_goes_on_when_its_host_leaves() {
     let server = embedded::start().unwrap();
     let address = server.address.to_string();
     let plan = HostPlan {
-        room: String::from("the room"),
+        room: String::from(ROOM),
         rules: Rules { target: 5, round_seconds: 60, overtime_seconds: 5, ..Rules::default() },
         begin_with: Some(3),
         ..HostPlan::default()
-    };
-    let join = || Goal::Join {
-        target: Target::Name(String::from("the room")),
-        password: None,
-        wait: Duration::from_secs(20),
-        watch: false,
     };
     let mut apps = [
         player("Ann", &address, Goal::Host(plan), true),

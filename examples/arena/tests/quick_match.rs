@@ -1,39 +1,25 @@
 //! Quick match through the built program, without a window.
 
+mod programs;
+
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
 
-fn arena(args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_arena"))
-        .arg("--headless")
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
-}
-
-fn text(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
-}
+use programs::{all, arena, text};
 
 #[test]
 fn two_find_each_other_and_play_to_a_winner() {
     let server = test_support::lobby();
     let lobby = server.addresses().first[0].to_string();
-    let all = |name| {
+    let player = |name| {
         let rules = ["--rounds", "1", "--points", "1", "--round-seconds", "20"];
         arena(&[&["--lobby", &lobby, "--quick", "--name", name], &rules[..]].concat())
     };
-    let mut first = all("Ann");
+    let mut first = player("Ann");
     let mut lines = BufReader::new(first.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     let waits = lines.by_ref().find(|line| line.starts_with("You are the first"));
     let waits = waits.expect("it is told that it waits");
     assert!(waits.contains("nobody else waits yet") && waits.contains("not known"), "{waits}");
-    let second = all("Ben").wait_with_output().expect("it ends");
-    let (seen, error) = text(&second);
-    assert!(second.status.success(), "{seen}{error}");
+    let seen = all(player("Ben"));
     let rest: Vec<String> = lines.collect();
     assert!(first.wait().expect("it ends").success(), "{rest:?}");
     let winner = |line: &&str| line.starts_with("Winner: ");

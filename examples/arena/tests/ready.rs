@@ -5,11 +5,11 @@ mod apps;
 use std::time::{Duration, Instant};
 
 use arena::embedded;
-use arena::session::{Ask, Goal, HostPlan, Session, Target};
+use arena::session::{Ask, Goal, HostPlan, Session};
 use arena::sim::{Phase, Rules};
 use bevy::prelude::*;
 
-use apps::{player, scene, tell, until};
+use apps::{ROOM, join, player, scene, tell, until};
 
 fn session(app: &App) -> &Session {
     app.world().resource::<Session>()
@@ -25,13 +25,7 @@ fn all_see_who_is_ready_and_count_down_together() {
     let server = embedded::start().expect("a lobby server");
     let address = server.address.to_string();
     let rules = Rules { target: 9, round_seconds: 60, ..Rules::default() };
-    let plan = HostPlan { room: String::from("the room"), rules, ..HostPlan::default() };
-    let join = || Goal::Join {
-        target: Target::Name(String::from("the room")),
-        password: None,
-        wait: Duration::from_secs(20),
-        watch: false,
-    };
+    let plan = HostPlan { room: String::from(ROOM), rules, ..HostPlan::default() };
     let mut apps = [
         player("Ann", &address, Goal::Host(plan), false),
         player("Ben", &address, join(), false),

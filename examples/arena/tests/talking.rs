@@ -1,24 +1,8 @@
 //! What players write to each other, through the built program without a window.
 
-use std::process::{Child, Command, Stdio};
+mod programs;
 
-fn arena(args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_arena"))
-        .arg("--headless")
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
-}
-
-/// Returns all that a program printed, which ended well.
-fn all(child: Child) -> String {
-    let output = child.wait_with_output().expect("it ends");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
+use programs::{all, arena};
 
 fn says(text: &str, line: &str) -> bool {
     text.lines().any(|said| said == line)

@@ -1,25 +1,10 @@
 //! Other ways into a match, through the built program without a window: one that only watches, and one with an invite.
 
+mod programs;
+
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 
-fn arena(args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_arena"))
-        .arg("--headless")
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
-}
-
-/// Returns all that a program printed, which ended well.
-fn all(child: Child) -> String {
-    let output = child.wait_with_output().expect("it ends");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
+use programs::{all, arena};
 
 #[test]
 fn one_who_watches_hears_who_wins_and_plays_no_part() {

@@ -4,11 +4,20 @@ use std::time::{Duration, Instant};
 
 use arena::bots::{idle_app, player_app, single_threaded};
 use arena::scene::Scene;
-use arena::session::{Goal, Profile, Session};
+use arena::session::{Goal, Profile, Session, Target};
 use bevy::prelude::*;
 use bevy_traversal::KeptFile;
 
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The players meet in the room of this name.
+pub(crate) const ROOM: &str = "the room";
+
+/// Returns the goal of one who enters the room.
+pub(crate) fn join() -> Goal {
+    let target = Target::Name(String::from(ROOM));
+    Goal::Join { target, password: None, wait: Duration::from_secs(20), watch: false }
+}
 
 /// Turns all apps until something is so.
 pub(crate) fn until(apps: &mut [App], what: &str, mut done: impl FnMut(&[App]) -> bool) {
